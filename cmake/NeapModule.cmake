@@ -1,0 +1,86 @@
+# neap_module(NAME SOURCES ... DEPENDS ... LIBS ...): one static library per folder under src/.
+#   NAME     path below src/, for example "inference/api"; the target is neap_inference_api.
+#   DEPENDS  module names whose headers may be included; tools/check_edges.py holds them
+#            against DESIGN's table and against every #include.
+#   LIBS     third-party targets, private: no public header shows them.
+# neap_test(MODULE NAME.cc ... [DEPENDS ...] [LIBS ...] [LABEL unit]): one gtest binary per file.
+include(GoogleTest)
+
+function(neap_target_name out module)
+  string(REPLACE "/" "_" flat "${module}")
+  set(${out} "neap_${flat}" PARENT_SCOPE)
+endfunction()
+
+function(neap_use_pch target)
+  if(TARGET neap_base AND NOT target STREQUAL "neap_base")
+    target_precompile_headers(${target} REUSE_FROM neap_base)
+  endif()
+endfunction()
+
+function(neap_module module)
+  cmake_parse_arguments(M "" "" "SOURCES;DEPENDS;LIBS" ${ARGN})
+  neap_target_name(target ${module})
+  add_library(${target} STATIC ${M_SOURCES})
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/include/*.h")
+  target_sources(${target} PUBLIC FILE_SET HEADERS
+    BASE_DIRS "${CMAKE_CURRENT_SOURCE_DIR}/include" FILES ${headers})
+  set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+  foreach(dep IN LISTS M_DEPENDS)
+    neap_target_name(dep_target ${dep})
+    target_link_libraries(${target} PUBLIC ${dep_target})
+  endforeach()
+  target_link_libraries(${target} PRIVATE ${M_LIBS})
+  neap_use_pch(${target})
+endfunction()
+
+# A test double that stands beside the real thing: own target neap_<module>_fakes, headers in fakes/.
+function(neap_fakes module)
+  cmake_parse_arguments(M "" "" "SOURCES;DEPENDS;LIBS" ${ARGN})
+  neap_target_name(base_target ${module})
+  set(target ${base_target}_fakes)
+  add_library(${target} STATIC ${M_SOURCES})
+  target_include_directories(${target} PUBLIC "${CMAKE_CURRENT_SOURCE_DIR}/fakes/include")
+  target_link_libraries(${target} PUBLIC ${base_target})
+  foreach(dep IN LISTS M_DEPENDS)
+    neap_target_name(dep_target ${dep})
+    target_link_libraries(${target} PUBLIC ${dep_target})
+  endforeach()
+  target_link_libraries(${target} PRIVATE ${M_LIBS})
+  neap_use_pch(${target})
+endfunction()
+
+function(neap_test module)
+  cmake_parse_arguments(T "" "LABEL;TIMEOUT" "SOURCES;DEPENDS;LIBS;ENVIRONMENT" ${ARGN})
+  if(NOT T_LABEL)
+    set(T_LABEL unit)
+  endif()
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 120)
+  endif()
+  neap_target_name(target ${module})
+  set(test_target ${target}_test)
+  add_executable(${test_target} ${T_SOURCES})
+  target_include_directories(${test_target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_link_libraries(${test_target} PRIVATE ${target} GTest::gmock GTest::gtest_main ${T_LIBS})
+  foreach(dep IN LISTS T_DEPENDS)
+    neap_target_name(dep_target ${dep})
+    target_link_libraries(${test_target} PRIVATE ${dep_target})
+  endforeach()
+  neap_use_pch(${test_target})
+  add_test(NAME ${module} COMMAND ${test_target} --gtest_brief=1)
+  set_tests_properties(${module} PROPERTIES LABELS ${T_LABEL} TIMEOUT ${T_TIMEOUT}
+    ENVIRONMENT "NEAP_SOURCE_DIR=${CMAKE_SOURCE_DIR};${T_ENVIRONMENT}")
+endfunction()
+
+# neap_bench(NAME SOURCES ... DEPENDS ...): a program under bench/ that prints ratios.
+function(neap_bench name)
+  cmake_parse_arguments(B "" "" "SOURCES;DEPENDS;LIBS" ${ARGN})
+  add_executable(${name} ${B_SOURCES})
+  foreach(dep IN LISTS B_DEPENDS)
+    neap_target_name(dep_target ${dep})
+    target_link_libraries(${name} PRIVATE ${dep_target})
+  endforeach()
+  target_link_libraries(${name} PRIVATE ${B_LIBS})
+  neap_use_pch(${name})
+endfunction()

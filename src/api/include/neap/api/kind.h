@@ -1,0 +1,65 @@
+// KindTable: everything the API server, the command line and the docs need to know of each kind.
+//
+// Immutable after construction; thread-safe.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "neap/base/json.h"
+#include "neap/base/result.h"
+
+namespace neap::api {
+
+struct Column {
+  std::string name, type, path, description;  // path: dotted, "status.phase"; "age" for creation time
+  int priority = 0;                           // > 0: only with -o wide
+};
+
+enum class Strictness { kIgnore, kWarn, kStrict };  // the fieldValidation parameter
+
+struct FieldProblem {
+  std::string path;     // "spec.train.replicas"
+  std::string message;  // what, why, what next
+  bool unknown_field = false;
+};
+
+struct KindEntry {
+  std::string group, version, kind, plural, singular;
+  std::vector<std::string> short_names, categories;
+  bool namespaced = true;
+  bool has_status = true;
+  bool has_scale = false;
+  std::vector<Column> columns;  // after NAME, before AGE
+  std::vector<std::string> selectable_fields;  // beside metadata.name and metadata.namespace
+  Json schema;  // OpenAPI v3 schema object
+  std::string doc;
+
+  std::string api_version() const { return group.empty() ? version : group + "/" + version; }
+  // Fills defaults in place.
+  std::function<void(Json& object)> apply_defaults;
+  // All problems with spec and metadata; unknown fields among them.
+  std::function<std::vector<FieldProblem>(const Json& object)> validate;
+  // Problems of replacing `before` by `after`: immutable fields.
+  std::function<std::vector<FieldProblem>(const Json& before, const Json& after)> validate_update;
+};
+
+class KindTable {
+ public:
+  // All kinds of neap.dev/v1 and the parts of v1, coordination, rbac, events that Neap serves.
+  static const KindTable& standard();
+  const KindEntry* find(std::string_view group, std::string_view version, std::string_view plural) const;
+  const KindEntry* find_kind(std::string_view group, std::string_view version, std::string_view kind) const;
+  // By plural, singular, kind or short name, any group: how people type it.
+  const KindEntry* find_by_alias(std::string_view word) const;
+  std::span<const KindEntry> all() const { return entries_; }
+
+ private:
+  friend class KindTableBuilder;
+  std::vector<KindEntry> entries_;
+};
+
+}  // namespace neap::api

@@ -1,0 +1,89 @@
+// ApiServer: the Kubernetes-style API over a Store.
+//
+// One request's life: http front (front.cc) -> authenticate -> request info -> authorize -> codec ->
+// defaults and validation (api::KindTable) -> patch -> admission -> store compare-and-swap -> watch
+// hub -> watchers. All on the runtime's executor.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "neap/api/kind.h"
+#include "neap/apiserver/admission.h"
+#include "neap/auth/auth.h"
+#include "neap/client/resource_client.h"
+#include "neap/io/http.h"
+#include "neap/store/store.h"
+
+namespace neap::apiserver {
+
+// Turns credentials of a connection into an identity. kUnauthenticated refuses the request.
+class Authenticator {
+ public:
+  virtual ~Authenticator() = default;
+  virtual Result<auth::Identity> authenticate(const io::HttpRequest& request,
+                                              const io::PeerCertificate* certificate) const = 0;
+};
+
+// One line for each request that changes something or was refused. Called after the reply is decided.
+struct AuditRecord {
+  auth::Identity who;
+  auth::Attributes what;
+  int status = 0;
+  std::string reason;
+};
+using AuditSink = std::function<void(const AuditRecord&)>;
+
+// A handler of the caller's for paths the resource API does not own ("/console/", "/v2/", "/transfer/v1/",
+// or a subresource such as "trainingjobs/explain"). Identity is already established and authorized.
+using ExtraHandler = std::function<Task<void>(io::HttpExchange&, const auth::Identity&)>;
+struct ExtraRoute {
+  std::string prefix;        // path prefix, longest wins
+  bool authorize = true;     // false: the handler decides itself (login, join)
+  ExtraHandler handler;
+};
+// GET .../namespaces/NS/PLURAL/NAME/SUBRESOURCE answered by the caller instead of the store.
+struct ExtraSubresource {
+  std::string plural, subresource;
+  std::function<Task<Result<Json>>(CallContext, std::string ns, std::string name)> get;
+};
+
+class ApiServer {
+ public:
+  struct Dependencies {
+    io::Runtime& runtime;
+    store::Store& store;
+    const api::KindTable& kinds;
+    const Authenticator& authenticator;
+    const auth::Authorizer& authorizer;
+    std::vector<Admission*> admission;
+    AuditSink audit;
+  };
+  struct Options {
+    std::uint64_t body_bytes_max = 3u << 20;
+    Duration bookmark_interval = 60s;
+    Duration watch_timeout_max = 10min;
+    std::size_t watch_buffer_events = 4096;
+    std::string version = "v0.1.0";
+  };
+  ApiServer(Dependencies dependencies, Options options);
+  ~ApiServer();
+  // Loads what it needs from the store, creates the built-in namespaces. Call once before serving.
+  Task<Status> start();
+  Task<void> stop();
+  void abandon();  // simulated crash
+
+  io::HttpHandler handler();
+  void add_route(ExtraRoute route);
+  void add_subresource(ExtraSubresource subresource);
+  // In-process client with the same admission, authorization and audit.
+  std::unique_ptr<client::ResourceClient> local_client(auth::Identity identity);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace neap::apiserver

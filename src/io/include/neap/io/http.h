@@ -55,12 +55,16 @@ class BodyReader {
   virtual std::optional<std::uint64_t> declared_length() const = 0;
   // All of it; kResourceExhausted (`http.body.too_large`) above `max`, without reading on.
   Task<Result<std::string>> read_all(CallContext ctx, std::uint64_t max);
+
+ protected:
+  // read_all gave up: a server answers 413 when its handler says nothing.
+  virtual void refused_too_large() {}
 };
 
 struct HttpRequest {
   std::string method;
   std::string target;  // as sent: path and query
-  std::string path;    // decoded; never contains "..", "//" or NUL
+  std::string path;    // decoded; no "." or ".." segment, no "//", no control characters
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in order
   Headers headers;
   std::string body;  // client side: sent whole, unless body_stream is set
@@ -109,7 +113,8 @@ struct HttpServerOptions {
 // Accepts on `listener` until stopped. Malformed requests get 400, 413, 414 or 431 with a reason.
 class HttpServer {
  public:
-  HttpServer(Runtime& runtime, std::unique_ptr<Listener> listener, HttpServerOptions options, HttpHandler handler);
+  HttpServer(Runtime& runtime, std::unique_ptr<Listener> listener, HttpServerOptions options,
+             HttpHandler handler);
   ~HttpServer();
   void start();
   Endpoint local() const;

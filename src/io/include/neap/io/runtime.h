@@ -27,8 +27,8 @@ namespace neap::io {
 
 // "127.0.0.1:8080", "[::1]:0", "host.name:443" or "unix:/path/of/socket".
 struct Endpoint {
-  std::string host;         // empty for a Unix socket
-  std::uint16_t port = 0;   // 0 = any free one, when listening
+  std::string host;        // empty for a Unix socket
+  std::uint16_t port = 0;  // 0 = any free one, when listening
   std::string unix_path;
   static Result<Endpoint> parse(std::string_view text);
   std::string to_string() const;
@@ -55,6 +55,8 @@ class Stream {
   // Ends both directions now; pending calls return kCancelled or kUnavailable.
   virtual void close() = 0;
   virtual Endpoint peer() const = 0;
+  // True when the peer is known to be gone, without waiting: asked before an idle stream is used again.
+  virtual bool has_ended() const { return false; }
   // Set on TLS streams whose peer showed a certificate that verified.
   virtual const PeerCertificate* peer_certificate() const { return nullptr; }
 };
@@ -113,11 +115,11 @@ class FileSystem {
  public:
   virtual ~FileSystem() = default;
   virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
-  virtual Result<FileStat> stat(const std::string& path) = 0;  // kNotFound
+  virtual Result<FileStat> stat(const std::string& path) = 0;                       // kNotFound
   virtual Result<std::vector<std::string>> list(const std::string& directory) = 0;  // names, sorted
   virtual Status make_directories(const std::string& path, unsigned mode = 0755) = 0;
   virtual Status rename(const std::string& from, const std::string& to) = 0;
-  virtual Status remove(const std::string& path) = 0;      // kNotFound
+  virtual Status remove(const std::string& path) = 0;       // kNotFound
   virtual Status remove_tree(const std::string& path) = 0;  // no error when absent
   virtual Status sync_directory(const std::string& path) = 0;
   virtual Status set_mode(const std::string& path, unsigned mode) = 0;
@@ -135,7 +137,7 @@ struct ProcessLimits {
 };
 
 struct ProcessSpec {
-  std::vector<std::string> argv;  // argv[0] is the program's path; never a shell line
+  std::vector<std::string> argv;         // argv[0] is the program's path; never a shell line
   std::vector<std::string> environment;  // "NAME=value", the whole of it
   std::string working_directory;
   std::string stdout_path;  // appended to; empty = /dev/null

@@ -1,0 +1,205 @@
+#include "internal/http_parser.h"
+
+#include "internal/asio.h"
+
+#include <boost/beast/http/basic_parser.hpp>
+
+namespace neap::io {
+namespace {
+
+namespace beast = boost::beast;
+namespace bhttp = boost::beast::http;
+using beast::error_code;
+
+bool same_word(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if ((a[i] | 0x20) != (b[i] | 0x20)) return false;
+  return true;
+}
+
+std::string_view view(beast::string_view s) { return {s.data(), s.size()}; }
+
+// Collects what the parser reports, and refuses what Beast would let through.
+struct Collector {
+  const HttpLimits* limits = nullptr;
+  MessageHead head;
+  Status refused;
+  bool head_done = false;
+  bool has_length = false, has_encoding = false;
+  std::string* body = nullptr;
+
+  void refuse(error_code& ec, Code code, std::string reason, std::string message) {
+    refused = fail(code, std::move(reason), std::move(message));
+    ec = bhttp::error::bad_field;
+  }
+  void field(std::string_view name, std::string_view value, error_code& ec) {
+    if (head_done) return;  // trailer fields carry nothing we use, and must not pass for headers
+    if (head.headers.all().size() >= limits->header_count_max)
+      return refuse(ec, Code::kResourceExhausted, "http.headers.too_many",
+                    fmt::format("the message has more than {} header fields", limits->header_count_max));
+    if (same_word(name, "content-length")) {
+      if (has_length || has_encoding)
+        return refuse(ec, Code::kInvalidArgument, "http.length.ambiguous",
+                      "the message declares its length twice");
+      has_length = true;
+      for (const char c : value)
+        if (c < '0' || c > '9')
+          return refuse(ec, Code::kInvalidArgument, "http.length.invalid", "Content-Length is not a number");
+    } else if (same_word(name, "transfer-encoding")) {
+      if (has_length || has_encoding)
+        return refuse(ec, Code::kInvalidArgument, "http.length.ambiguous",
+                      "the message declares its length twice");
+      has_encoding = true;
+      if (!same_word(value, "chunked"))
+        return refuse(ec, Code::kInvalidArgument, "http.encoding.unsupported",
+                      "the only Transfer-Encoding understood here is chunked");
+    }
+    head.headers.add(name, std::string(value));
+  }
+};
+
+template <bool kIsRequest>
+class Parser final : public bhttp::basic_parser<kIsRequest> {
+ public:
+  Collector got;
+
+ private:
+  void on_request_impl(bhttp::verb, beast::string_view method, beast::string_view target, int version,
+                       error_code&) override {
+    got.head.method = std::string(view(method));
+    got.head.target = std::string(view(target));
+    got.head.version = version;
+  }
+  void on_response_impl(int status, beast::string_view, int version, error_code&) override {
+    got.head.status = status;
+    got.head.version = version;
+  }
+  void on_field_impl(bhttp::field, beast::string_view name, beast::string_view value,
+                     error_code& ec) override {
+    got.field(view(name), view(value), ec);
+  }
+  void on_header_impl(error_code&) override { got.head_done = true; }
+  void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
+  std::size_t on_body_impl(beast::string_view body, error_code&) override { return body.size(); }
+  void on_chunk_header_impl(std::uint64_t, beast::string_view, error_code&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, error_code&) override {
+    if (got.body) got.body->append(body.data(), body.size());
+    return body.size();
+  }
+  void on_finish_impl(error_code&) override {}
+};
+
+// A folded line continues the one before it: some peers join the two and some do not.
+bool has_folded_line(std::string_view head) {
+  return head.find("\n ") != std::string_view::npos || head.find("\n\t") != std::string_view::npos;
+}
+
+template <bool kIsRequest>
+Result<bool> put_head_of(Parser<kIsRequest>& parser, std::string_view data, std::size_t& used) {
+  used = 0;
+  std::size_t skipped = 0;
+  // RFC 9112, 2.2: a server ignores an empty line before the request line.
+  while (kIsRequest && !parser.got_some() && skipped < 4 && data.substr(skipped).starts_with("\r\n"))
+    skipped += 2;
+  if (kIsRequest && data.substr(skipped) == "\r") return false;
+  error_code ec;
+  const std::string_view text = data.substr(skipped);
+  const std::size_t n = parser.put(boost::asio::const_buffer(text.data(), text.size()), ec);
+  if (ec == bhttp::error::need_more) {
+    // Beast looks only for the end of the head: what is no HTTP at all shall not wait for it.
+    if (const auto nul = text.find('\0'); nul != std::string_view::npos)
+      return fail(Code::kInvalidArgument, "http.malformed", "the message head contains a NUL");
+    return false;
+  }
+  if (ec) {
+    if (!parser.got.refused) return fail(std::move(parser.got.refused).error());
+    if (ec == bhttp::error::header_limit) {
+      if (kIsRequest && text.find("\r\n") == std::string_view::npos)
+        return fail(Code::kInvalidArgument, "http.target.too_long", "the request line is too long");
+      return fail(
+          Code::kResourceExhausted, "http.headers.too_large",
+          fmt::format("the message head is larger than {} bytes", parser.got.limits->header_bytes_max));
+    }
+    return fail(Code::kInvalidArgument, "http.malformed",
+                fmt::format("the message head is malformed: {}", ec.message()));
+  }
+  if (has_folded_line(text.substr(0, n)))
+    return fail(Code::kInvalidArgument, "http.header.folded", "the message head has a folded header line");
+  used = skipped + n;
+  MessageHead& head = parser.got.head;
+  head.keep_alive = parser.keep_alive();
+  if (parser.chunked()) {
+    if (head.version < 11)
+      return fail(Code::kInvalidArgument, "http.encoding.unsupported", "HTTP/1.0 has no Transfer-Encoding");
+    head.framing = Framing::kChunked;
+  } else if (const auto length = parser.content_length()) {
+    head.framing = Framing::kLength;
+    head.length = *length;
+  } else {
+    head.framing = kIsRequest ? Framing::kNone : Framing::kUntilEnd;
+  }
+  if (parser.is_done()) head.framing = Framing::kNone, head.length = 0;
+  if (head.framing == Framing::kLength && head.length == 0) head.framing = Framing::kNone;
+  parser.eager(true);
+  return true;
+}
+
+}  // namespace
+
+struct HttpParser::Impl {
+  std::optional<Parser<true>> request;
+  std::optional<Parser<false>> response;
+  HttpLimits limits;
+  template <class F>
+  decltype(auto) with(F f) {
+    return request ? f(*request) : f(*response);
+  }
+};
+
+HttpParser::HttpParser(Kind kind, const HttpLimits& limits) : impl_(std::make_unique<Impl>()) {
+  impl_->limits = limits;
+  if (kind == Kind::kRequest)
+    impl_->request.emplace();
+  else
+    impl_->response.emplace();
+  impl_->with([&](auto& parser) {
+    parser.got.limits = &impl_->limits;
+    parser.header_limit(static_cast<std::uint32_t>(limits.header_bytes_max));
+    parser.body_limit(boost::none);
+    return 0;
+  });
+}
+HttpParser::~HttpParser() = default;
+HttpParser::HttpParser(HttpParser&&) noexcept = default;
+HttpParser& HttpParser::operator=(HttpParser&&) noexcept = default;
+
+void HttpParser::expect_no_body() {
+  if (impl_->response) impl_->response->skip(true);
+}
+
+Result<bool> HttpParser::put_head(std::string_view data, std::size_t& used) {
+  return impl_->with([&](auto& parser) -> Result<bool> { return put_head_of(parser, data, used); });
+}
+
+MessageHead& HttpParser::head() {
+  return impl_->request ? impl_->request->got.head : impl_->response->got.head;
+}
+
+Result<bool> HttpParser::put_chunked(std::string_view data, std::size_t& used, std::string& out) {
+  return impl_->with([&](auto& parser) -> Result<bool> {
+    used = 0;
+    if (parser.is_done()) return true;
+    parser.got.body = &out;
+    error_code ec;
+    used = parser.put(boost::asio::const_buffer(data.data(), data.size()), ec);
+    parser.got.body = nullptr;
+    if (ec == bhttp::error::need_more) ec = {};
+    if (ec)
+      return fail(Code::kInvalidArgument, "http.chunk.malformed",
+                  fmt::format("the chunked body is malformed: {}", ec.message()));
+    return parser.is_done();
+  });
+}
+
+}  // namespace neap::io

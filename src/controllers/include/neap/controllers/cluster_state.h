@@ -1,0 +1,72 @@
+// ClusterState: the typed, in-memory picture that all controllers of one leader read.
+//
+// Fed from watches by ClusterWatcher; every reconcile pass sees one consistent-enough picture and
+// writes through the API with compare-and-swap, so a stale read costs a retry, never a wrong write.
+// Belongs to one executor.
+#pragma once
+
+#include <map>
+#include <string>
+#include <tuple>
+
+#include "neap/api/resource.h"
+#include "neap/base/time.h"
+
+namespace neap::controllers {
+
+struct ObjectKey {
+  std::string namespace_, name;
+  friend auto operator<=>(const ObjectKey&, const ObjectKey&) = default;
+};
+
+template <class T>
+ObjectKey key_of(const T& object) {
+  return {object.metadata.namespace_, object.metadata.name};
+}
+
+template <class T>
+using ObjectMap = std::map<ObjectKey, T>;
+
+struct LeaseView {
+  std::optional<WallTime> renewed;
+  Duration duration{std::chrono::seconds(40)};
+};
+
+class ClusterState {
+ public:
+  template <class T>
+  const ObjectMap<T>& all() const {
+    return std::get<ObjectMap<T>>(maps_);
+  }
+  template <class T>
+  ObjectMap<T>& all() {
+    return std::get<ObjectMap<T>>(maps_);
+  }
+  template <class T>
+  const T* find(const std::string& ns, const std::string& name) const {
+    const auto& map = all<T>();
+    const auto it = map.find({ns, name});
+    return it == map.end() ? nullptr : &it->second;
+  }
+  std::map<std::string, LeaseView> leases;  // by node name
+
+  // Allocations of one owner; `epoch` < 0 means any.
+  std::vector<const api::Allocation*> allocations_of(const std::string& ns, std::string_view owner_kind,
+                                                     const std::string& owner_name, std::int64_t epoch = -1) const;
+  // By name, alias or "name" label; null when nothing matches.
+  const api::Site* resolve_site(const std::string& word) const;
+
+ private:
+  std::tuple<ObjectMap<api::Site>, ObjectMap<api::Link>, ObjectMap<api::Node>, ObjectMap<api::Dataset>,
+             ObjectMap<api::DatasetVersion>, ObjectMap<api::DataPolicy>, ObjectMap<api::SchedulingPolicy>,
+             ObjectMap<api::TrainingJob>, ObjectMap<api::Allocation>, ObjectMap<api::Model>,
+             ObjectMap<api::ModelVersion>, ObjectMap<api::InferenceService>, ObjectMap<api::DeploymentStrategy>>
+      maps_;
+};
+
+// Reserved, Prepared, Running, Draining: it still holds its resources.
+bool holds_resources(const api::Allocation& allocation);
+bool is_ended(const api::Allocation& allocation);
+bool condition_is_true(const std::vector<api::Condition>& conditions, std::string_view type);
+
+}  // namespace neap::controllers

@@ -1,0 +1,52 @@
+// ControlLoop: the leader's controllers.
+//
+// Level-triggered: any change of a watched object, and a slow tick, start one pass over all
+// controllers; a pass reads ClusterState, writes through the API, and is safe to repeat at any time.
+// Passes never overlap. Objects that a controller creates have names derived from their owner, so a
+// repeated create is a no-op; status writes carry the resourceVersion they were computed from.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "neap/client/resource_client.h"
+#include "neap/controllers/cluster_state.h"
+#include "neap/controllers/model_publisher.h"
+#include "neap/io/runtime.h"
+
+namespace neap::controllers {
+
+// Where decisions and usage are recorded; app/ binds them to the ledger's streams.
+using RecordSink = std::function<Task<Status>(Json)>;
+
+struct Options {
+  Duration tick = 2s;
+  Duration settle = 20ms;          // collect a burst of changes into one pass
+  Duration lease_grace = 10s;      // past a lease's end before its work counts as gone
+  Duration prepare_timeout = 3min;
+  std::uint64_t seed = 1;
+  std::string server_site;         // where registry and state live
+  std::string server_node;
+};
+
+class ControlLoop {
+ public:
+  struct Dependencies {
+    io::Runtime& runtime;
+    client::ResourceClient& client;
+    ModelPublisher& publisher;
+    RecordSink decisions;  // {"time","object","decision",...}: why, before it takes effect
+  };
+  ControlLoop(Dependencies dependencies, Options options);
+  ~ControlLoop();
+  void start();
+  Task<void> stop();
+  void abandon();  // simulated crash
+  const ClusterState& state() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace neap::controllers

@@ -1,0 +1,40 @@
+// The bridge between API objects and the decision engine: snapshot, requests, and what to do with a plan.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "internal/reconciler.h"
+
+namespace neap::controllers {
+
+struct Placement {
+  bool placed = false;
+  std::vector<std::string> nodes;  // per replica
+  std::string site, capacity_type;
+  std::string message;  // one sentence: why there, or why it waits
+  Json explanation;     // the reason tree
+};
+
+// Strictest level and total bytes of what a job reads; an error says which input is missing.
+struct ResolvedInputs {
+  std::vector<api::ArtifactRef> files;
+  api::DataLevel level = api::DataLevel::kL3;
+  std::int64_t bytes = 0;
+  std::vector<std::string> stored_at;
+  std::string home, jurisdiction;
+  bool strict = false;
+};
+Result<ResolvedInputs> resolve_inputs(const Pass& pass, const api::TrainingJob& job);
+
+Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs);
+// One replica of a service at a given site.
+Placement place_service_replica(const Pass& pass, const api::InferenceService& service, const api::ServicePlace& place,
+                                std::int64_t replica);
+// The allocation that collects a dataset's part where it lies; metadata and owner are the caller's.
+Result<api::Allocation> collect_allocation(const Pass& pass, const api::Dataset& dataset, const api::DataSource& source,
+                                           const api::CollectStage& stage, const std::string& version);
+api::DatasetVersion merge_parts(api::ObjectMeta meta, const api::Dataset& dataset, const api::CollectStage& stage,
+                                std::vector<api::DatasetPart> parts, const std::string& stored_at);
+
+}  // namespace neap::controllers

@@ -1,0 +1,313 @@
+// InferenceService: replicas at named places, and the rollout of a new version.
+//
+// Staging (canary place has fetched and verified it) -> Canary/Checking (probe rows, and copies of live
+// requests when an older version still answers) -> Expanding -> Complete | RollingBack -> RolledBack.
+// A version that was rolled back is not tried again until the spec names another one.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "internal/placement.h"
+#include "internal/reconciler.h"
+
+namespace neap::controllers {
+namespace {
+
+using api::Allocation;
+using api::InferenceService;
+using api::ModelVersion;
+using api::ServicePlace;
+
+struct Replica {
+  const ServicePlace* place = nullptr;
+  std::int64_t index = 0;  // over all places
+  std::string name, site;
+  const Allocation* allocation = nullptr;  // newest that is not ended
+};
+
+std::vector<Replica> wanted_replicas(const Pass& pass, const InferenceService& s) {
+  std::vector<Replica> out;
+  std::int64_t index = 0;
+  for (const auto& place : s.spec.places) {
+    const auto* site = pass.state.resolve_site(place.site);
+    for (std::int64_t i = 0; i < place.replicas; ++i) {
+      Replica r;
+      r.place = &place;
+      r.index = index++;
+      r.site = site ? site->metadata.name : place.site;
+      r.name = fmt::format("{}-{}-{}", s.metadata.name, r.site, i);
+      if (const auto* a = pass.state.find<Allocation>(s.metadata.namespace_, r.name); a && !is_ended(*a)) r.allocation = a;
+      out.push_back(std::move(r));
+    }
+  }
+  return out;
+}
+
+bool is_canary(const InferenceService& s, const Replica& r) {
+  if (!s.spec.canary.site.empty()) return r.site == s.spec.canary.site || r.place->site == s.spec.canary.site;
+  return r.index == 0;
+}
+
+bool serves(const Replica& r, const std::string& version) {
+  return r.allocation && r.allocation->status.phase == "Running" && r.allocation->status.servingVersion == version;
+}
+
+std::vector<api::OverflowTarget> overflow_targets(const Pass& pass, const std::vector<Replica>& replicas, const Replica& self) {
+  std::vector<api::OverflowTarget> out;
+  for (const auto& r : replicas) {
+    if (r.place->role != "standby" || !r.allocation || r.name == self.name) continue;
+    const auto* node = pass.state.find<api::Node>("", r.allocation->spec.node);
+    const auto* site = pass.state.find<api::Site>("", r.site);
+    if (!node || node->status.peerEndpoint.empty()) continue;
+    out.push_back({.node = node->metadata.name, .site = r.site, .endpoint = node->status.peerEndpoint,
+                   .tier = site ? site->spec.tier : api::Tier::kPublic});
+  }
+  // Private capacity before public: cheaper in trust, and the level of the request decides the rest.
+  std::ranges::stable_sort(out, {}, [](const auto& t) { return t.tier == api::Tier::kPublic ? 1 : 0; });
+  return out;
+}
+
+Result<api::ServeWork> serve_work(const Pass& pass, const InferenceService& s, const std::string& version) {
+  const auto* mv = pass.state.find<ModelVersion>(s.metadata.namespace_, version);
+  if (!mv)
+    return fail(Code::kNotFound, "service.version.absent",
+                fmt::format("model version \"{}\" does not exist in project {}; register it or name another", version, s.metadata.namespace_));
+  api::ServeWork work;
+  work.service = s.metadata.name;
+  work.model = s.spec.model;
+  work.modelVersion = version;
+  work.manifestDigest = mv->spec.manifestDigest;
+  work.file = mv->spec.file;
+  work.defaultLevel = s.spec.defaultLevel;
+  work.limits = s.spec.limits;
+  return work;
+}
+
+Task<Status> create_replica(const Pass& pass, const InferenceService& s, const Replica& r, const std::string& version,
+                            std::string& message) {
+  auto work = serve_work(pass, s, version);
+  if (!work) {
+    message = work.error().message;
+    co_return ok();
+  }
+  if (const auto* ended = pass.state.find<Allocation>(s.metadata.namespace_, r.name)) {
+    // Ended under this name: make room for its successor.
+    client::TypedClient<Allocation> client(pass.client);
+    co_return tolerate_races(co_await client.remove(pass.ctx, s.metadata.namespace_, ended->metadata.name));
+  }
+  const auto placement = place_service_replica(pass, s, *r.place, r.index);
+  if (!placement.placed) {
+    message = fmt::format("{}: {}", r.site, placement.message);
+    co_return ok();
+  }
+  Allocation out;
+  out.metadata.name = r.name;
+  out.metadata.namespace_ = s.metadata.namespace_;
+  out.metadata.labels = s.metadata.labels;
+  out.metadata.labels["model"] = s.spec.model;
+  out.metadata.ownerReferences.push_back(owner_reference(s));
+  out.spec.node = placement.nodes.front();
+  out.spec.site = r.site;
+  out.spec.ownerKind = "InferenceService";
+  out.spec.ownerName = s.metadata.name;
+  out.spec.replica = r.index;
+  out.spec.resources = s.spec.resources;
+  out.spec.interruption = api::InterruptionClass::kNever;
+  out.spec.level = s.spec.defaultLevel;
+  out.spec.serve = std::move(*work);
+  NEAP_CO_TRY_VOID(co_await pass.decisions(Json{{"time", format_rfc3339(pass.wall(), 3)},
+                                                {"object", "inferenceservice/" + s.metadata.namespace_ + "/" + s.metadata.name},
+                                                {"uid", s.metadata.uid},
+                                                {"replica", r.name},
+                                                {"site", r.site},
+                                                {"message", placement.message},
+                                                {"explanation", placement.explanation}}));
+  co_return co_await create_if_absent(pass, std::move(out));
+}
+
+// Brings one replica's spec to (version, shadow) and its overflow list up to date.
+Task<Status> point_replica(const Pass& pass, const InferenceService& s, const std::vector<Replica>& replicas, const Replica& r,
+                           const std::string& version, const std::string& shadow) {
+  auto next = *r.allocation;
+  auto work = serve_work(pass, s, version);
+  if (!work) co_return fail(std::move(work).error());
+  work->overflow = overflow_targets(pass, replicas, r);
+  if (!shadow.empty()) {
+    NEAP_CO_TRY(const auto other, serve_work(pass, s, shadow));
+    work->shadowModelVersion = shadow;
+    work->shadowManifestDigest = other.manifestDigest;
+  }
+  next.spec.serve = std::move(*work);
+  if (same_object(next, *r.allocation)) co_return ok();
+  co_return co_await write_spec(pass, std::move(next));
+}
+
+enum class Verdict { kWait, kPass, kFail };
+struct Check {
+  Verdict verdict = Verdict::kWait;
+  std::string message;
+};
+
+// Is the canary good? `live` asks for copies of live requests beside the probe rows.
+Check judge_canary(const InferenceService& s, const api::ShadowStatus& seen, bool live) {
+  const auto& rule = s.spec.canary;
+  if (seen.errors > 0) return {Verdict::kFail, fmt::format("{} of {} canary requests failed", seen.errors, seen.requests)};
+  if (live && seen.requests < rule.minRequests)
+    return {Verdict::kWait, fmt::format("{} of {} live requests compared", seen.requests, rule.minRequests)};
+  if (live && seen.requests > 0) {
+    const double agreement = double(seen.agreed) / double(seen.requests);
+    if (agreement < rule.minAgreement)
+      return {Verdict::kFail, fmt::format("only {:.2f} % of {} live requests got the same top answer; {:.2f} % are asked for",
+                                          agreement * 100, seen.requests, rule.minAgreement * 100)};
+  }
+  if (rule.minAccuracy > 0) {
+    if (seen.labelled == 0) return {Verdict::kWait, "waits for labelled rows"};
+    const double accuracy = double(seen.correct) / double(seen.labelled);
+    if (accuracy < rule.minAccuracy)
+      return {Verdict::kFail, fmt::format("accuracy {:.4f} on {} labelled rows is below {:.4f}", accuracy, seen.labelled, rule.minAccuracy)};
+  }
+  return {Verdict::kPass, fmt::format("{} of {} live requests agreed, {} of {} labelled rows right", seen.agreed, seen.requests,
+                                      seen.correct, seen.labelled)};
+}
+
+void enter(InferenceService& s, std::string phase, std::string message, WallTime now) {
+  if (s.status.phase != phase) s.status.phaseSince = now;
+  s.status.phase = std::move(phase);
+  s.status.message = std::move(message);
+}
+
+// The version each replica should answer with, and the shadow of the canary, for the current phase.
+struct Target {
+  std::string version, shadow;
+  bool create = true;
+};
+Target target_of(const InferenceService& s, const Replica& r) {
+  const auto& st = s.status;
+  const auto& next = s.spec.modelVersion;
+  if (st.phase == "Complete" || st.phase == "Expanding") return {next, "", true};
+  if (st.phase == "RollingBack" || st.phase == "RolledBack") return {st.activeVersion, "", !st.activeVersion.empty()};
+  if (st.activeVersion.empty()) return {next, "", is_canary(s, r)};  // first rollout: the canary alone
+  return {st.activeVersion, is_canary(s, r) ? next : "", true};
+}
+
+void advance_rollout(InferenceService& s, const std::vector<Replica>& replicas, WallTime now) {
+  auto& st = s.status;
+  const auto& next = s.spec.modelVersion;
+  const bool first = st.activeVersion.empty();
+  const bool late = st.phaseSince && now > *st.phaseSince + s.spec.canary.timeout;
+  if (st.phase == "Staging" || st.phase == "Canary" || st.phase == "Checking") {
+    api::ShadowStatus seen;
+    bool staged = false;
+    std::string trouble;
+    for (const auto& r : replicas) {
+      if (!is_canary(s, r) || !r.allocation) continue;
+      const auto& a = *r.allocation;
+      seen = a.status.shadow;
+      const auto* shadow_ready = api::find_condition(a.status.conditions, "ShadowReady");
+      staged = first ? serves(r, next)
+                     : shadow_ready && shadow_ready->status == "True" && shadow_ready->reason == next;
+      const auto* refused = api::find_condition(a.status.conditions, "ModelRefused");
+      if (refused && refused->status == "True" && refused->reason == next) trouble = refused->message;
+      break;
+    }
+    st.canary = seen;
+    if (!trouble.empty()) return enter(s, "RollingBack", trouble, now);
+    if (!staged) {
+      if (late) return enter(s, "RollingBack", fmt::format("{} was not ready on the canary within {}", next, format_duration(s.spec.canary.timeout)), now);
+      return enter(s, "Staging", "the canary place fetches and verifies " + next, now);
+    }
+    const auto check = judge_canary(s, seen, !first);
+    if (check.verdict == Verdict::kFail) return enter(s, "RollingBack", "canary: " + check.message, now);
+    if (check.verdict == Verdict::kPass) return enter(s, "Expanding", "canary: " + check.message, now);
+    if (late && st.phase == "Checking")
+      return enter(s, "RollingBack", fmt::format("canary: {} after {}", check.message, format_duration(s.spec.canary.timeout)), now);
+    return enter(s, "Checking", "canary: " + check.message, now);
+  }
+  if (st.phase == "Expanding") {
+    for (const auto& r : replicas)
+      if (r.allocation)
+        if (const auto* c = api::find_condition(r.allocation->status.conditions, "ModelRefused"); c && c->status == "True" && c->reason == next)
+          return enter(s, "RollingBack", c->message, now);
+    const bool all = std::ranges::all_of(replicas, [&](const auto& r) { return r.place->role != "active" || serves(r, next); });
+    if (!all) return;
+    if (st.activeVersion != next) st.previousVersion = st.activeVersion;
+    st.activeVersion = next;
+    return enter(s, "Complete", fmt::format("{} serves at all active places", next), now);
+  }
+  if (st.phase == "RollingBack") {
+    const bool back = first || std::ranges::all_of(replicas, [&](const auto& r) {
+      return r.place->role != "active" || serves(r, st.activeVersion);
+    });
+    if (back) {
+      st.rolledBackVersion = next;
+      enter(s, "RolledBack", st.message, now);
+    }
+  }
+}
+
+void summarise(InferenceService& s, const Pass& pass, const std::vector<Replica>& replicas) {
+  auto& st = s.status;
+  st.replicas.clear();
+  st.readyReplicas = 0;
+  for (const auto& r : replicas) {
+    if (!r.allocation) continue;
+    const auto* node = pass.state.find<api::Node>("", r.allocation->spec.node);
+    st.replicas.push_back({.site = r.site, .node = r.allocation->spec.node, .allocation = r.name,
+                           .phase = r.allocation->status.phase, .servingVersion = r.allocation->status.servingVersion,
+                           .endpoint = node ? node->status.inferenceEndpoint : std::string{}, .role = r.place->role});
+    if (r.allocation->status.phase == "Running" && !r.allocation->status.servingVersion.empty()) ++st.readyReplicas;
+  }
+  api::set_condition(st.conditions,
+                     {.type = "Available", .status = st.readyReplicas > 0 ? "True" : "False",
+                      .reason = st.readyReplicas > 0 ? "ReplicasServe" : "NoReplica",
+                      .message = fmt::format("{} of {} replicas serve", st.readyReplicas, replicas.size())},
+                     pass.wall());
+}
+
+Task<Status> reconcile_service(const Pass& pass, const InferenceService& before) {
+  auto s = before;
+  auto& st = s.status;
+  const auto replicas = wanted_replicas(pass, s);
+  const auto now = pass.wall();
+  if (st.observedGeneration != s.metadata.generation) {
+    st.observedGeneration = s.metadata.generation;
+    st.canary = {};
+    if (st.activeVersion == s.spec.modelVersion) enter(s, "Expanding", "places or limits changed", now);
+    else enter(s, "Staging", "new version " + s.spec.modelVersion, now);
+  } else {
+    advance_rollout(s, replicas, now);
+  }
+  std::string waiting;
+  for (const auto& r : replicas) {
+    const auto target = target_of(s, r);
+    if (target.version.empty()) continue;
+    if (!r.allocation) {
+      if (target.create) NEAP_CO_TRY_VOID(co_await create_replica(pass, s, r, target.version, waiting));
+      continue;
+    }
+    NEAP_CO_TRY_VOID(co_await point_replica(pass, s, replicas, r, target.version, target.shadow));
+  }
+  if (!waiting.empty() && st.phase != "RolledBack") st.message = waiting;
+  for (const auto* a : pass.state.allocations_of(s.metadata.namespace_, "InferenceService", s.metadata.name)) {
+    if (std::ranges::any_of(replicas, [&](const auto& r) { return r.name == a->metadata.name; })) continue;
+    client::TypedClient<Allocation> client(pass.client);
+    NEAP_CO_TRY_VOID(tolerate_races(co_await client.remove(pass.ctx, a->metadata.namespace_, a->metadata.name)));
+  }
+  summarise(s, pass, replicas);
+  if (same_object(s, before)) co_return ok();
+  co_return co_await write_status(pass, std::move(s));
+}
+
+}  // namespace
+
+Task<Status> reconcile_services(const Pass& pass) {
+  Status first_error;
+  for (const auto& [key, service] : pass.state.all<InferenceService>()) {
+    if (service.metadata.deletionTimestamp) continue;
+    auto status = co_await reconcile_service(pass, service);
+    if (!status && first_error) first_error = fail(std::move(status).error(), "inferenceservice/" + key.name);
+  }
+  co_return first_error;
+}
+
+}  // namespace neap::controllers

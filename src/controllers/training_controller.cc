@@ -1,0 +1,330 @@
+// TrainingJob: Pending -> Reserved -> (Prepared) -> Running -> Draining -> Pending (new epoch) ... ->
+// Succeeded | Failed.
+//
+// 1. An epoch is planned by one compare-and-swap of the job's status that also records the nodes, so a
+//    crash after it finds what to create.
+// 2. Members run only after a second compare-and-swap sets committedEpoch, made when all are Prepared.
+// 3. A new epoch is planned only after every member of the old one has ended, or its node's lease has
+//    run out (the agent stops such work by itself), so two epochs never run at once.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "internal/placement.h"
+#include "internal/reconciler.h"
+
+namespace neap::controllers {
+namespace {
+
+using api::Allocation;
+using api::RunRecord;
+using api::TrainingJob;
+using Members = std::vector<const Allocation*>;
+
+std::string allocation_name(const TrainingJob& job, std::int64_t replica) {
+  return fmt::format("{}-e{}-{}", job.metadata.name, job.status.epoch, replica);
+}
+
+RunRecord* current_run(TrainingJob& job) {
+  for (auto& run : job.status.runs)
+    if (run.epoch == job.status.epoch) return &run;
+  return nullptr;
+}
+
+void finish(TrainingJob& job, std::string phase, std::string reason, std::string message, WallTime now) {
+  job.status.phase = phase;
+  job.status.message = message;
+  job.status.finishedAt = now;
+  api::set_condition(job.status.conditions,
+                     {.type = phase == "Succeeded" ? "Complete" : "Failed", .status = "True", .reason = reason, .message = message},
+                     now);
+}
+
+// Steps that more than one run executed, counted over all runs.
+std::int64_t count_repeated_steps(const std::vector<RunRecord>& runs) {
+  std::int64_t repeated = 0;
+  std::int64_t done_until = -1;
+  for (const auto& run : runs) {
+    if (run.firstStep < 0 || run.lastStep < run.firstStep) continue;
+    repeated += std::max<std::int64_t>(0, std::min(done_until, run.lastStep) - run.firstStep + 1);
+    done_until = std::max(done_until, run.lastStep);
+  }
+  return repeated;
+}
+
+bool node_is_gone(const Pass& pass, const std::string& node) {
+  const auto lease = pass.state.leases.find(node);
+  if (lease == pass.state.leases.end() || !lease->second.renewed) return pass.state.find<api::Node>("", node) == nullptr;
+  return pass.wall() > *lease->second.renewed + lease->second.duration + pass.options.lease_grace;
+}
+
+Task<Status> plan_epoch(const Pass& pass, TrainingJob& job) {
+  auto inputs = resolve_inputs(pass, job);
+  if (!inputs) {
+    job.status.message = inputs.error().message;
+    co_return ok();
+  }
+  auto placement = place_job(pass, job, *inputs);
+  job.status.explanation = placement.explanation;
+  job.status.message = placement.message;
+  if (!placement.placed) {
+    job.status.phase = "Pending";
+    co_return ok();
+  }
+  job.status.epoch += 1;
+  job.status.phase = "Reserved";
+  job.status.site = placement.site;
+  job.status.capacityType = placement.capacity_type;
+  job.status.rendezvous.clear();
+  RunRecord run;
+  run.epoch = job.status.epoch;
+  run.site = placement.site;
+  run.capacityType = placement.capacity_type;
+  run.nodes = placement.nodes;
+  run.startedAt = pass.wall();
+  job.status.runs.push_back(std::move(run));
+  Json record{{"time", format_rfc3339(pass.wall(), 3)},
+              {"object", "trainingjob/" + job.metadata.namespace_ + "/" + job.metadata.name},
+              {"uid", job.metadata.uid},
+              {"epoch", job.status.epoch},
+              {"site", placement.site},
+              {"message", placement.message},
+              {"explanation", placement.explanation}};
+  co_return co_await pass.decisions(std::move(record));
+}
+
+Result<Allocation> member(const Pass& pass, const TrainingJob& job, const ResolvedInputs& inputs, const RunRecord& run,
+                          std::int64_t replica) {
+  Allocation out;
+  out.metadata.name = allocation_name(job, replica);
+  out.metadata.namespace_ = job.metadata.namespace_;
+  out.metadata.labels = job.metadata.labels;
+  out.metadata.ownerReferences.push_back(owner_reference(job));
+  out.spec.node = run.nodes.at(std::size_t(replica));
+  const auto* node = pass.state.find<api::Node>("", out.spec.node);
+  out.spec.site = node ? node->spec.site : run.site;
+  out.spec.ownerKind = "TrainingJob";
+  out.spec.ownerName = job.metadata.name;
+  out.spec.epoch = run.epoch;
+  out.spec.replica = replica;
+  out.spec.resources = job.spec.resources;
+  out.spec.interruption = job.spec.interruption;
+  out.spec.level = inputs.level;
+  api::ProcessWork work;
+  work.command = job.spec.command;
+  work.environment = job.spec.environment;
+  work.code = job.spec.code;
+  work.inputs = inputs.files;
+  work.parameters = job.spec.parameters;
+  work.ranks = job.spec.processesPerReplica;
+  work.rankFirst = replica * job.spec.processesPerReplica;
+  work.worldSize = job.spec.replicas * job.spec.processesPerReplica;
+  work.checkpointIntervalSteps = job.spec.checkpoint.intervalSteps;
+  work.resume = job.status.checkpoint;
+  out.spec.process = std::move(work);
+  return out;
+}
+
+Task<Status> create_members(const Pass& pass, const TrainingJob& job, const RunRecord& run) {
+  NEAP_CO_TRY(const auto inputs, resolve_inputs(pass, job));
+  for (std::int64_t i = 0; i < job.spec.replicas; ++i) {
+    if (pass.state.find<Allocation>(job.metadata.namespace_, allocation_name(job, i))) continue;
+    NEAP_CO_TRY(auto wanted, member(pass, job, inputs, run, i));
+    NEAP_CO_TRY_VOID(co_await create_if_absent(pass, std::move(wanted)));
+  }
+  co_return ok();
+}
+
+// Asks all members to stop; true when all have ended or their node is gone.
+Task<Result<bool>> stop_members(const Pass& pass, const Members& members) {
+  bool all_ended = true;
+  for (const auto* a : members) {
+    if (is_ended(*a)) continue;
+    if (!node_is_gone(pass, a->spec.node)) {
+      all_ended = false;
+      if (a->spec.desired != "Stop") {
+        auto next = *a;
+        next.spec.desired = "Stop";
+        NEAP_CO_TRY_VOID(co_await write_spec(pass, std::move(next)));
+      }
+      continue;
+    }
+    auto next = *a;
+    next.status.phase = "Released";
+    next.status.reason = "NodeLost";
+    next.status.message = fmt::format("node {} has not renewed its lease; its agent stops such work by itself", a->spec.node);
+    next.status.finishedAt = pass.wall();
+    NEAP_CO_TRY_VOID(co_await write_status(pass, std::move(next)));
+  }
+  co_return all_ended;
+}
+
+void take_progress(TrainingJob& job, const Members& members) {
+  auto* run = current_run(job);
+  for (const auto* a : members) {
+    const auto& s = a->status;
+    if (s.checkpoint.phase == "Durable" && s.checkpoint.step > job.status.checkpoint.step) job.status.checkpoint = s.checkpoint;
+    if (s.step > job.status.step) job.status.step = s.step;
+    if (run && s.step >= 0) {
+      run->lastStep = std::max(run->lastStep, s.step);
+      if (s.firstStep >= 0) run->firstStep = run->firstStep < 0 ? s.firstStep : std::min(run->firstStep, s.firstStep);
+    }
+  }
+  job.status.stepsRepeated = count_repeated_steps(job.status.runs);
+}
+
+// Empty when all gates pass, else why not.
+std::string failed_gate(const TrainingJob& job, const Json& metrics) {
+  const auto value_of = [&](const std::string& name) -> std::optional<double> {
+    const auto* v = find_path(metrics, {name});
+    if (!v || !v->is_number()) return std::nullopt;
+    return v->to_number<double>();
+  };
+  for (const auto& gate : job.spec.gates) {
+    const auto value = value_of(gate.metric);
+    if (!value)
+      return fmt::format("quality gate: the job reported no metric \"{}\"; report it with job.finish({}=...)", gate.metric, gate.metric);
+    if (*value < gate.minimum)
+      return fmt::format("quality gate: {} is {:.4f}, below the least allowed {:.4f}; the model is not registered", gate.metric,
+                         *value, gate.minimum);
+    if (gate.baseline.empty()) continue;
+    const auto baseline = value_of(gate.baseline);
+    if (!baseline) return fmt::format("quality gate: the job reported no metric \"{}\" to compare with", gate.baseline);
+    const double drop = (*baseline - *value) * 100;
+    if (drop > gate.maxDropPoints)
+      return fmt::format("quality gate: {} is {:.4f}, {:.2f} points below {} ({:.4f}); at most {:.2f} are allowed, so the model "
+                         "is not registered",
+                         gate.metric, *value, drop, gate.baseline, *baseline, gate.maxDropPoints);
+  }
+  return {};
+}
+
+void complete(TrainingJob& job, const Members& members, WallTime now) {
+  job.status.outputs.clear();
+  for (const auto* a : members) {
+    for (const auto& output : a->status.outputs) job.status.outputs.push_back(output);
+    if (a->spec.replica == 0) job.status.metrics = a->status.metrics;
+  }
+  if (auto* run = current_run(job)) {
+    run->endedAt = now;
+    run->reason = "Completed";
+  }
+  const auto gate = failed_gate(job, job.status.metrics);
+  if (gate.empty()) {
+    finish(job, "Succeeded", "Completed", fmt::format("completed in {} runs, {} interruptions", job.status.runs.size(), job.status.interruptions), now);
+  } else {
+    finish(job, "Failed", "QualityGate", gate, now);
+  }
+}
+
+// After a run ended early: count it and go back to Pending, or give up.
+void close_run(TrainingJob& job, const Members& members, WallTime now) {
+  const Allocation* failure = nullptr;
+  std::string reason = "Interrupted";
+  for (const auto* a : members)
+    if (a->status.phase == "Failed" && !failure) failure = a;
+  if (failure) reason = "Failed";
+  if (auto* run = current_run(job)) {
+    run->endedAt = now;
+    run->reason = reason;
+  }
+  if (failure) {
+    job.status.failures += 1;
+    if (job.status.failures > job.spec.backoffLimit) {
+      finish(job, "Failed", "BackoffLimit",
+             fmt::format("gave up after {} failed runs; the last one: {}", job.status.failures, failure->status.message), now);
+      return;
+    }
+    job.status.message = fmt::format("run {} failed ({}); trying again", job.status.epoch, failure->status.message);
+  } else {
+    job.status.interruptions += 1;
+    job.status.message = fmt::format("run {} was interrupted; going on from checkpoint step {}", job.status.epoch, job.status.checkpoint.step);
+  }
+  job.status.phase = "Pending";
+}
+
+Task<Status> advance_reserved(const Pass& pass, TrainingJob& job, const Members& members) {
+  auto* run = current_run(job);
+  if (!run) {
+    job.status.phase = "Pending";
+    co_return ok();
+  }
+  if (std::int64_t(members.size()) < job.spec.replicas) co_return co_await create_members(pass, job, *run);
+  const bool too_late = run->startedAt && pass.wall() > *run->startedAt + pass.options.prepare_timeout;
+  const bool broken = std::ranges::any_of(members, [&](const auto* a) { return is_ended(*a) || node_is_gone(pass, a->spec.node); });
+  if (broken || too_late) {
+    job.status.phase = "Draining";
+    job.status.message = too_late ? "the members did not get ready in time" : "a member could not get ready";
+    co_return ok();
+  }
+  if (!std::ranges::all_of(members, [](const auto* a) { return a->status.phase == "Prepared"; })) co_return ok();
+  job.status.committedEpoch = job.status.epoch;
+  job.status.rendezvous = members.front()->status.rendezvous;
+  job.status.phase = "Running";
+  job.status.message = fmt::format("running on {} ({})", job.status.site, job.status.capacityType);
+  if (!job.status.startedAt) job.status.startedAt = pass.wall();
+  co_return ok();
+}
+
+Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& members) {
+  take_progress(job, members);
+  for (const auto* a : members) {
+    if (a->spec.committedEpoch == job.status.committedEpoch || is_ended(*a)) continue;
+    auto next = *a;
+    next.spec.committedEpoch = job.status.committedEpoch;
+    next.spec.rendezvous = job.status.rendezvous;
+    NEAP_CO_TRY_VOID(co_await write_spec(pass, std::move(next)));
+  }
+  if (std::ranges::all_of(members, [](const auto* a) { return a->status.phase == "Succeeded"; }) &&
+      std::int64_t(members.size()) >= job.spec.replicas) {
+    complete(job, members, pass.wall());
+    co_return ok();
+  }
+  const bool lost_one = std::ranges::any_of(members, [&](const auto* a) {
+    return a->status.phase == "Failed" || a->status.phase == "Released" ||
+           (!is_ended(*a) && node_is_gone(pass, a->spec.node));
+  });
+  if (lost_one || job.spec.suspend) {
+    job.status.phase = "Draining";
+    job.status.message = "stopping the remaining members";
+  }
+  co_return ok();
+}
+
+Task<Status> reconcile_job(const Pass& pass, const TrainingJob& before) {
+  auto job = before;
+  const auto& phase = before.status.phase;
+  const auto members = pass.state.allocations_of(job.metadata.namespace_, "TrainingJob", job.metadata.name, job.status.epoch);
+  if (phase == "Succeeded" || phase == "Failed") {
+    auto stopped = co_await stop_members(pass, members);
+    co_return stopped ? ok() : fail(std::move(stopped).error());
+  }
+  if (phase == "Reserved") {
+    NEAP_CO_TRY_VOID(co_await advance_reserved(pass, job, members));
+  } else if (phase == "Running") {
+    NEAP_CO_TRY_VOID(co_await advance_running(pass, job, members));
+  } else if (phase == "Draining") {
+    take_progress(job, members);
+    NEAP_CO_TRY(const bool ended, co_await stop_members(pass, members));
+    if (ended) close_run(job, members, pass.wall());
+  } else if (!job.spec.suspend) {
+    NEAP_CO_TRY_VOID(co_await plan_epoch(pass, job));
+  }
+  if (same_object(job, before)) co_return ok();
+  co_return co_await write_status(pass, std::move(job));
+}
+
+}  // namespace
+
+Task<Status> reconcile_training(const Pass& pass) {
+  Status first_error;
+  for (const auto& [key, job] : pass.state.all<TrainingJob>()) {
+    if (job.metadata.deletionTimestamp) continue;
+    auto status = co_await reconcile_job(pass, job);
+    if (!status && first_error) first_error = fail(std::move(status).error(), "trainingjob/" + key.name);
+  }
+  co_return first_error;
+}
+
+}  // namespace neap::controllers

@@ -151,8 +151,9 @@ Result<Json> parse_json(std::string_view text, const JsonLimits& limits) {
       return fail(Code::kInvalidArgument, "json.key.duplicate",
                   fmt::format("the key \"{}\" appears twice in one object (line {}, column {}); remove one",
                               parser.handler().duplicate, line, column));
-    return fail(Code::kInvalidArgument, "json.syntax",
-                fmt::format("the document is not valid JSON: {} at line {}, column {}", ec.message(), line, column));
+    return fail(
+        Code::kInvalidArgument, "json.syntax",
+        fmt::format("the document is not valid JSON: {} at line {}, column {}", ec.message(), line, column));
   }
   return parser.handler().stack.release();
 }

@@ -14,11 +14,21 @@ struct Suffix {
   __int128 denominator;
 };
 constexpr std::array<Suffix, 16> kSuffixes{{
-    {"Ki", __int128(1) << 10, 1}, {"Mi", __int128(1) << 20, 1}, {"Gi", __int128(1) << 30, 1},
-    {"Ti", __int128(1) << 40, 1}, {"Pi", __int128(1) << 50, 1}, {"Ei", __int128(1) << 60, 1},
-    {"n", 1, 1'000'000'000},      {"u", 1, 1'000'000},          {"m", 1, 1000},
-    {"", 1, 1},                   {"k", 1000, 1},               {"M", 1'000'000, 1},
-    {"G", 1'000'000'000, 1},      {"T", 1'000'000'000'000, 1},  {"P", 1'000'000'000'000'000, 1},
+    {"Ki", __int128(1) << 10, 1},
+    {"Mi", __int128(1) << 20, 1},
+    {"Gi", __int128(1) << 30, 1},
+    {"Ti", __int128(1) << 40, 1},
+    {"Pi", __int128(1) << 50, 1},
+    {"Ei", __int128(1) << 60, 1},
+    {"n", 1, 1'000'000'000},
+    {"u", 1, 1'000'000},
+    {"m", 1, 1000},
+    {"", 1, 1},
+    {"k", 1000, 1},
+    {"M", 1'000'000, 1},
+    {"G", 1'000'000'000, 1},
+    {"T", 1'000'000'000'000, 1},
+    {"P", 1'000'000'000'000'000, 1},
     {"E", 1'000'000'000'000'000'000, 1},
 }};
 
@@ -26,9 +36,11 @@ constexpr std::array<Suffix, 16> kSuffixes{{
 
 Result<std::int64_t> parse_quantity(std::string_view text, std::int64_t scale) {
   const auto bad = [&](std::string_view why) {
-    return fail(Code::kInvalidArgument, "quantity.format",
-                fmt::format("\"{}\" is not a quantity ({}); write a number with an optional suffix, like 500m, 2 or 4Gi",
-                            text, why));
+    return fail(
+        Code::kInvalidArgument, "quantity.format",
+        fmt::format(
+            "\"{}\" is not a quantity ({}); write a number with an optional suffix, like 500m, 2 or 4Gi",
+            text, why));
   };
   if (text.empty() || text.size() > 40) return bad("empty or too long");
   std::size_t at = 0;

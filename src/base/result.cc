@@ -45,24 +45,42 @@ int http_status(Code code) {
 
 Code code_of_http_status(int status) {
   switch (status) {
-    case 400: return Code::kInvalidArgument;
-    case 401: return Code::kUnauthenticated;
-    case 403: return Code::kPermissionDenied;
-    case 404: return Code::kNotFound;
-    case 408: return Code::kDeadlineExceeded;
-    case 409: return Code::kAborted;
-    case 410: return Code::kOutOfRange;
-    case 412: return Code::kFailedPrecondition;
-    case 413: return Code::kResourceExhausted;
-    case 422: return Code::kFailedPrecondition;
-    case 429: return Code::kResourceExhausted;
-    case 499: return Code::kCancelled;
-    case 500: return Code::kInternal;
-    case 501: return Code::kUnimplemented;
-    case 502: return Code::kUnavailable;
-    case 503: return Code::kUnavailable;
-    case 504: return Code::kDeadlineExceeded;
-    default: return status < 500 ? Code::kInvalidArgument : Code::kUnknown;
+    case 400:
+      return Code::kInvalidArgument;
+    case 401:
+      return Code::kUnauthenticated;
+    case 403:
+      return Code::kPermissionDenied;
+    case 404:
+      return Code::kNotFound;
+    case 408:
+      return Code::kDeadlineExceeded;
+    case 409:
+      return Code::kAborted;
+    case 410:
+      return Code::kOutOfRange;
+    case 412:
+      return Code::kFailedPrecondition;
+    case 413:
+      return Code::kResourceExhausted;
+    case 422:
+      return Code::kFailedPrecondition;
+    case 429:
+      return Code::kResourceExhausted;
+    case 499:
+      return Code::kCancelled;
+    case 500:
+      return Code::kInternal;
+    case 501:
+      return Code::kUnimplemented;
+    case 502:
+      return Code::kUnavailable;
+    case 503:
+      return Code::kUnavailable;
+    case 504:
+      return Code::kDeadlineExceeded;
+    default:
+      return status < 500 ? Code::kInvalidArgument : Code::kUnknown;
   }
 }
 

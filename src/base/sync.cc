@@ -31,8 +31,8 @@ struct WaitAwaiter {
 // Suspends until `waiter` is woken, the context is cancelled or its deadline passes.
 Task<Status> wait_on(Executor& executor, CallContext ctx, WaiterPtr waiter) {
   NEAP_CO_TRY_VOID(ctx.check(executor.now()));
-  const auto registration = ctx.cancel.on_cancel(
-      [&executor, waiter] { wake(executor, waiter, Waiter::Why::kCancelled); });
+  const auto registration =
+      ctx.cancel.on_cancel([&executor, waiter] { wake(executor, waiter, Waiter::Why::kCancelled); });
   struct Timer {
     Executor& executor;
     std::optional<TimerId> id;
@@ -45,10 +45,12 @@ Task<Status> wait_on(Executor& executor, CallContext ctx, WaiterPtr waiter) {
                                 [&executor, waiter] { wake(executor, waiter, Waiter::Why::kDeadline); });
   co_await WaitAwaiter{*waiter};
   switch (waiter->why) {
-    case Waiter::Why::kCancelled: co_return fail(Code::kCancelled, "call.cancelled", "the call was cancelled");
+    case Waiter::Why::kCancelled:
+      co_return fail(Code::kCancelled, "call.cancelled", "the call was cancelled");
     case Waiter::Why::kDeadline:
       co_return fail(Code::kDeadlineExceeded, "call.deadline", "the call's deadline has passed");
-    default: co_return ok();
+    default:
+      co_return ok();
   }
 }
 
@@ -122,7 +124,8 @@ Task<Status> sleep_until(Executor& executor, CallContext ctx, MonoTime when) {
     Executor& executor;
     TimerId id;
     ~Timer() { executor.cancel_timer(id); }
-  } timer{executor, executor.post_at(when, [&executor, waiter] { wake(executor, waiter, Waiter::Why::kWoken); })};
+  } timer{executor,
+          executor.post_at(when, [&executor, waiter] { wake(executor, waiter, Waiter::Why::kWoken); })};
   co_return co_await wait_on(executor, std::move(ctx), waiter);
 }
 Task<Status> sleep_for(Executor& executor, CallContext ctx, Duration duration) {

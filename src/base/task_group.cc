@@ -72,7 +72,9 @@ bool TaskGroup::spawn(Task<void> task) {
   });
   return true;
 }
-CallContext TaskGroup::context() const { return CallContext{.deadline = {}, .cancel = state_->cancel.token(), .trace_id = {}}; }
+CallContext TaskGroup::context() const {
+  return CallContext{.deadline = {}, .cancel = state_->cancel.token(), .trace_id = {}};
+}
 std::size_t TaskGroup::running() const { return state_->roots.size(); }
 Task<void> TaskGroup::stop() {
   auto state = state_;

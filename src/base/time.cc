@@ -30,9 +30,9 @@ std::string format_rfc3339(WallTime time, int fraction_digits) {
   const auto days = floor<std::chrono::days>(time);
   const year_month_day date{days};
   const hh_mm_ss<Duration> clock{time - days};
-  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", int(date.year()), unsigned(date.month()),
-                                unsigned(date.day()), clock.hours().count(), clock.minutes().count(),
-                                clock.seconds().count());
+  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", int(date.year()),
+                                unsigned(date.month()), unsigned(date.day()), clock.hours().count(),
+                                clock.minutes().count(), clock.seconds().count());
   if (fraction_digits > 0) {
     const std::string nanos = fmt::format("{:09}", clock.subseconds().count());
     out += '.';
@@ -47,7 +47,8 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
   int y = 0, mo = 0, d = 0, h = 0, mi = 0, s = 0;
   if (!read_digits(text, 0, 4, y) || !read_digits(text, 5, 2, mo) || !read_digits(text, 8, 2, d) ||
       !read_digits(text, 11, 2, h) || !read_digits(text, 14, 2, mi) || !read_digits(text, 17, 2, s) ||
-      text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't') || text[13] != ':' || text[16] != ':')
+      text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't') || text[13] != ':' ||
+      text[16] != ':')
     return bad_time(text);
   const year_month_day date{year{y}, month{unsigned(mo)}, day{unsigned(d)}};
   if (!date.ok() || h > 23 || mi > 59 || s > 60) return bad_time(text);
@@ -68,8 +69,8 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
   const std::string_view zone = text.substr(at);
   if (zone != "Z" && zone != "z") {
     int zh = 0, zm = 0;
-    if (zone.size() != 6 || (zone[0] != '+' && zone[0] != '-') || zone[3] != ':' || !read_digits(zone, 1, 2, zh) ||
-        !read_digits(zone, 4, 2, zm) || zh > 23 || zm > 59)
+    if (zone.size() != 6 || (zone[0] != '+' && zone[0] != '-') || zone[3] != ':' ||
+        !read_digits(zone, 1, 2, zh) || !read_digits(zone, 4, 2, zm) || zh > 23 || zm > 59)
       return bad_time(text);
     offset = hours{zh} + minutes{zm};
     if (zone[0] == '-') offset = -offset;
@@ -79,8 +80,10 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
 
 Result<Duration> parse_duration(std::string_view text) {
   const auto bad = [&] {
-    return fail(Code::kInvalidArgument, "duration.format",
-                fmt::format("\"{}\" is not a duration; write a number and a unit, like 20ms, 1.5s, 5m or 1h30m", text));
+    return fail(
+        Code::kInvalidArgument, "duration.format",
+        fmt::format("\"{}\" is not a duration; write a number and a unit, like 20ms, 1.5s, 5m or 1h30m",
+                    text));
   };
   if (text == "0") return Duration{0};
   if (text.empty() || text.size() > 64) return bad();
@@ -108,14 +111,22 @@ Result<Duration> parse_duration(std::string_view text) {
     const std::size_t unit_first = at;
     while (at < text.size() && text[at] >= 'a' && text[at] <= 'z') ++at;
     const std::string_view unit = text.substr(unit_first, at - unit_first);
-    if (unit == "ns") total += number;
-    else if (unit == "us") total += number * 1e3;
-    else if (unit == "ms") total += number * 1e6;
-    else if (unit == "s") total += number * 1e9;
-    else if (unit == "m") total += number * 60e9;
-    else if (unit == "h") total += number * 3600e9;
-    else if (unit == "d") total += number * 86400e9;
-    else return bad();
+    if (unit == "ns")
+      total += number;
+    else if (unit == "us")
+      total += number * 1e3;
+    else if (unit == "ms")
+      total += number * 1e6;
+    else if (unit == "s")
+      total += number * 1e9;
+    else if (unit == "m")
+      total += number * 60e9;
+    else if (unit == "h")
+      total += number * 3600e9;
+    else if (unit == "d")
+      total += number * 86400e9;
+    else
+      return bad();
   }
   if (total > 9.2e18) return bad();
   return Duration{std::int64_t(std::llround(total))};

@@ -4,7 +4,8 @@
 
 namespace neap::controllers {
 
-std::vector<const api::Allocation*> ClusterState::allocations_of(const std::string& ns, std::string_view owner_kind,
+std::vector<const api::Allocation*> ClusterState::allocations_of(const std::string& ns,
+                                                                 std::string_view owner_kind,
                                                                  const std::string& owner_name,
                                                                  std::int64_t epoch) const {
   std::vector<const api::Allocation*> out;
@@ -23,7 +24,8 @@ const api::Site* ClusterState::resolve_site(const std::string& word) const {
   for (const auto& [key, site] : all<api::Site>())
     if (std::ranges::find(site.spec.aliases, word) != site.spec.aliases.end()) return &site;
   for (const auto& [key, site] : all<api::Site>())
-    if (const auto it = site.metadata.labels.find("name"); it != site.metadata.labels.end() && it->second == word)
+    if (const auto it = site.metadata.labels.find("name");
+        it != site.metadata.labels.end() && it->second == word)
       return &site;
   return nullptr;
 }

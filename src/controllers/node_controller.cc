@@ -18,8 +18,11 @@ Task<Status> mark_lost_node(const Pass& pass, const api::Node& node) {
   if (ready && ready->status == "Unknown") co_return ok();
   auto next = node;
   api::set_condition(next.status.conditions,
-                     {.type = "Ready", .status = "Unknown", .reason = "LeaseExpired",
-                      .message = fmt::format("no heartbeat for {:.0f} s; it may be offline and still serving", to_seconds(late))},
+                     {.type = "Ready",
+                      .status = "Unknown",
+                      .reason = "LeaseExpired",
+                      .message = fmt::format("no heartbeat for {:.0f} s; it may be offline and still serving",
+                                             to_seconds(late))},
                      pass.wall());
   co_return co_await write_status(pass, std::move(next));
 }
@@ -43,7 +46,8 @@ Task<Status> sum_site(const Pass& pass, const api::Site& before) {
     add(st.capacity, node.status.allocatable, 1);
     add(st.free, node.status.allocatable, 1);
     for (const auto& [akey, allocation] : pass.state.all<api::Allocation>())
-      if (allocation.spec.node == key.name && holds_resources(allocation)) add(st.free, allocation.spec.resources, -1);
+      if (allocation.spec.node == key.name && holds_resources(allocation))
+        add(st.free, allocation.spec.resources, -1);
   }
   if (same_object(site, before)) co_return ok();
   co_return co_await write_status(pass, std::move(site));

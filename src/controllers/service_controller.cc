@@ -36,7 +36,8 @@ std::vector<Replica> wanted_replicas(const Pass& pass, const InferenceService& s
       r.index = index++;
       r.site = site ? site->metadata.name : place.site;
       r.name = fmt::format("{}-{}-{}", s.metadata.name, r.site, i);
-      if (const auto* a = pass.state.find<Allocation>(s.metadata.namespace_, r.name); a && !is_ended(*a)) r.allocation = a;
+      if (const auto* a = pass.state.find<Allocation>(s.metadata.namespace_, r.name); a && !is_ended(*a))
+        r.allocation = a;
       out.push_back(std::move(r));
     }
   }
@@ -49,17 +50,21 @@ bool is_canary(const InferenceService& s, const Replica& r) {
 }
 
 bool serves(const Replica& r, const std::string& version) {
-  return r.allocation && r.allocation->status.phase == "Running" && r.allocation->status.servingVersion == version;
+  return r.allocation && r.allocation->status.phase == "Running" &&
+         r.allocation->status.servingVersion == version;
 }
 
-std::vector<api::OverflowTarget> overflow_targets(const Pass& pass, const std::vector<Replica>& replicas, const Replica& self) {
+std::vector<api::OverflowTarget> overflow_targets(const Pass& pass, const std::vector<Replica>& replicas,
+                                                  const Replica& self) {
   std::vector<api::OverflowTarget> out;
   for (const auto& r : replicas) {
     if (r.place->role != "standby" || !r.allocation || r.name == self.name) continue;
     const auto* node = pass.state.find<api::Node>("", r.allocation->spec.node);
     const auto* site = pass.state.find<api::Site>("", r.site);
     if (!node || node->status.peerEndpoint.empty()) continue;
-    out.push_back({.node = node->metadata.name, .site = r.site, .endpoint = node->status.peerEndpoint,
+    out.push_back({.node = node->metadata.name,
+                   .site = r.site,
+                   .endpoint = node->status.peerEndpoint,
                    .tier = site ? site->spec.tier : api::Tier::kPublic});
   }
   // Private capacity before public: cheaper in trust, and the level of the request decides the rest.
@@ -71,7 +76,8 @@ Result<api::ServeWork> serve_work(const Pass& pass, const InferenceService& s, c
   const auto* mv = pass.state.find<ModelVersion>(s.metadata.namespace_, version);
   if (!mv)
     return fail(Code::kNotFound, "service.version.absent",
-                fmt::format("model version \"{}\" does not exist in project {}; register it or name another", version, s.metadata.namespace_));
+                fmt::format("model version \"{}\" does not exist in project {}; register it or name another",
+                            version, s.metadata.namespace_));
   api::ServeWork work;
   work.service = s.metadata.name;
   work.model = s.spec.model;
@@ -83,8 +89,8 @@ Result<api::ServeWork> serve_work(const Pass& pass, const InferenceService& s, c
   return work;
 }
 
-Task<Status> create_replica(const Pass& pass, const InferenceService& s, const Replica& r, const std::string& version,
-                            std::string& message) {
+Task<Status> create_replica(const Pass& pass, const InferenceService& s, const Replica& r,
+                            const std::string& version, std::string& message) {
   auto work = serve_work(pass, s, version);
   if (!work) {
     message = work.error().message;
@@ -115,19 +121,20 @@ Task<Status> create_replica(const Pass& pass, const InferenceService& s, const R
   out.spec.interruption = api::InterruptionClass::kNever;
   out.spec.level = s.spec.defaultLevel;
   out.spec.serve = std::move(*work);
-  NEAP_CO_TRY_VOID(co_await pass.decisions(Json{{"time", format_rfc3339(pass.wall(), 3)},
-                                                {"object", "inferenceservice/" + s.metadata.namespace_ + "/" + s.metadata.name},
-                                                {"uid", s.metadata.uid},
-                                                {"replica", r.name},
-                                                {"site", r.site},
-                                                {"message", placement.message},
-                                                {"explanation", placement.explanation}}));
+  NEAP_CO_TRY_VOID(co_await pass.decisions(
+      Json{{"time", format_rfc3339(pass.wall(), 3)},
+           {"object", "inferenceservice/" + s.metadata.namespace_ + "/" + s.metadata.name},
+           {"uid", s.metadata.uid},
+           {"replica", r.name},
+           {"site", r.site},
+           {"message", placement.message},
+           {"explanation", placement.explanation}}));
   co_return co_await create_if_absent(pass, std::move(out));
 }
 
 // Brings one replica's spec to (version, shadow) and its overflow list up to date.
-Task<Status> point_replica(const Pass& pass, const InferenceService& s, const std::vector<Replica>& replicas, const Replica& r,
-                           const std::string& version, const std::string& shadow) {
+Task<Status> point_replica(const Pass& pass, const InferenceService& s, const std::vector<Replica>& replicas,
+                           const Replica& r, const std::string& version, const std::string& shadow) {
   auto next = *r.allocation;
   auto work = serve_work(pass, s, version);
   if (!work) co_return fail(std::move(work).error());
@@ -151,23 +158,26 @@ struct Check {
 // Is the canary good? `live` asks for copies of live requests beside the probe rows.
 Check judge_canary(const InferenceService& s, const api::ShadowStatus& seen, bool live) {
   const auto& rule = s.spec.canary;
-  if (seen.errors > 0) return {Verdict::kFail, fmt::format("{} of {} canary requests failed", seen.errors, seen.requests)};
+  if (seen.errors > 0)
+    return {Verdict::kFail, fmt::format("{} of {} canary requests failed", seen.errors, seen.requests)};
   if (live && seen.requests < rule.minRequests)
     return {Verdict::kWait, fmt::format("{} of {} live requests compared", seen.requests, rule.minRequests)};
   if (live && seen.requests > 0) {
     const double agreement = double(seen.agreed) / double(seen.requests);
     if (agreement < rule.minAgreement)
-      return {Verdict::kFail, fmt::format("only {:.2f} % of {} live requests got the same top answer; {:.2f} % are asked for",
-                                          agreement * 100, seen.requests, rule.minAgreement * 100)};
+      return {Verdict::kFail,
+              fmt::format("only {:.2f} % of {} live requests got the same top answer; {:.2f} % are asked for",
+                          agreement * 100, seen.requests, rule.minAgreement * 100)};
   }
   if (rule.minAccuracy > 0) {
     if (seen.labelled == 0) return {Verdict::kWait, "waits for labelled rows"};
     const double accuracy = double(seen.correct) / double(seen.labelled);
     if (accuracy < rule.minAccuracy)
-      return {Verdict::kFail, fmt::format("accuracy {:.4f} on {} labelled rows is below {:.4f}", accuracy, seen.labelled, rule.minAccuracy)};
+      return {Verdict::kFail, fmt::format("accuracy {:.4f} on {} labelled rows is below {:.4f}", accuracy,
+                                          seen.labelled, rule.minAccuracy)};
   }
-  return {Verdict::kPass, fmt::format("{} of {} live requests agreed, {} of {} labelled rows right", seen.agreed, seen.requests,
-                                      seen.correct, seen.labelled)};
+  return {Verdict::kPass, fmt::format("{} of {} live requests agreed, {} of {} labelled rows right",
+                                      seen.agreed, seen.requests, seen.correct, seen.labelled)};
 }
 
 void enter(InferenceService& s, std::string phase, std::string message, WallTime now) {
@@ -185,7 +195,8 @@ Target target_of(const InferenceService& s, const Replica& r) {
   const auto& st = s.status;
   const auto& next = s.spec.modelVersion;
   if (st.phase == "Complete" || st.phase == "Expanding") return {next, "", true};
-  if (st.phase == "RollingBack" || st.phase == "RolledBack") return {st.activeVersion, "", !st.activeVersion.empty()};
+  if (st.phase == "RollingBack" || st.phase == "RolledBack")
+    return {st.activeVersion, "", !st.activeVersion.empty()};
   if (st.activeVersion.empty()) return {next, "", is_canary(s, r)};  // first rollout: the canary alone
   return {st.activeVersion, is_canary(s, r) ? next : "", true};
 }
@@ -213,22 +224,30 @@ void advance_rollout(InferenceService& s, const std::vector<Replica>& replicas, 
     st.canary = seen;
     if (!trouble.empty()) return enter(s, "RollingBack", trouble, now);
     if (!staged) {
-      if (late) return enter(s, "RollingBack", fmt::format("{} was not ready on the canary within {}", next, format_duration(s.spec.canary.timeout)), now);
+      if (late)
+        return enter(s, "RollingBack",
+                     fmt::format("{} was not ready on the canary within {}", next,
+                                 format_duration(s.spec.canary.timeout)),
+                     now);
       return enter(s, "Staging", "the canary place fetches and verifies " + next, now);
     }
     const auto check = judge_canary(s, seen, !first);
     if (check.verdict == Verdict::kFail) return enter(s, "RollingBack", "canary: " + check.message, now);
     if (check.verdict == Verdict::kPass) return enter(s, "Expanding", "canary: " + check.message, now);
     if (late && st.phase == "Checking")
-      return enter(s, "RollingBack", fmt::format("canary: {} after {}", check.message, format_duration(s.spec.canary.timeout)), now);
+      return enter(s, "RollingBack",
+                   fmt::format("canary: {} after {}", check.message, format_duration(s.spec.canary.timeout)),
+                   now);
     return enter(s, "Checking", "canary: " + check.message, now);
   }
   if (st.phase == "Expanding") {
     for (const auto& r : replicas)
       if (r.allocation)
-        if (const auto* c = api::find_condition(r.allocation->status.conditions, "ModelRefused"); c && c->status == "True" && c->reason == next)
+        if (const auto* c = api::find_condition(r.allocation->status.conditions, "ModelRefused");
+            c && c->status == "True" && c->reason == next)
           return enter(s, "RollingBack", c->message, now);
-    const bool all = std::ranges::all_of(replicas, [&](const auto& r) { return r.place->role != "active" || serves(r, next); });
+    const bool all = std::ranges::all_of(
+        replicas, [&](const auto& r) { return r.place->role != "active" || serves(r, next); });
     if (!all) return;
     if (st.activeVersion != next) st.previousVersion = st.activeVersion;
     st.activeVersion = next;
@@ -236,8 +255,8 @@ void advance_rollout(InferenceService& s, const std::vector<Replica>& replicas, 
   }
   if (st.phase == "RollingBack") {
     const bool back = first || std::ranges::all_of(replicas, [&](const auto& r) {
-      return r.place->role != "active" || serves(r, st.activeVersion);
-    });
+                        return r.place->role != "active" || serves(r, st.activeVersion);
+                      });
     if (back) {
       st.rolledBackVersion = next;
       enter(s, "RolledBack", st.message, now);
@@ -252,13 +271,19 @@ void summarise(InferenceService& s, const Pass& pass, const std::vector<Replica>
   for (const auto& r : replicas) {
     if (!r.allocation) continue;
     const auto* node = pass.state.find<api::Node>("", r.allocation->spec.node);
-    st.replicas.push_back({.site = r.site, .node = r.allocation->spec.node, .allocation = r.name,
-                           .phase = r.allocation->status.phase, .servingVersion = r.allocation->status.servingVersion,
-                           .endpoint = node ? node->status.inferenceEndpoint : std::string{}, .role = r.place->role});
-    if (r.allocation->status.phase == "Running" && !r.allocation->status.servingVersion.empty()) ++st.readyReplicas;
+    st.replicas.push_back({.site = r.site,
+                           .node = r.allocation->spec.node,
+                           .allocation = r.name,
+                           .phase = r.allocation->status.phase,
+                           .servingVersion = r.allocation->status.servingVersion,
+                           .endpoint = node ? node->status.inferenceEndpoint : std::string{},
+                           .role = r.place->role});
+    if (r.allocation->status.phase == "Running" && !r.allocation->status.servingVersion.empty())
+      ++st.readyReplicas;
   }
   api::set_condition(st.conditions,
-                     {.type = "Available", .status = st.readyReplicas > 0 ? "True" : "False",
+                     {.type = "Available",
+                      .status = st.readyReplicas > 0 ? "True" : "False",
                       .reason = st.readyReplicas > 0 ? "ReplicasServe" : "NoReplica",
                       .message = fmt::format("{} of {} replicas serve", st.readyReplicas, replicas.size())},
                      pass.wall());
@@ -272,8 +297,10 @@ Task<Status> reconcile_service(const Pass& pass, const InferenceService& before)
   if (st.observedGeneration != s.metadata.generation) {
     st.observedGeneration = s.metadata.generation;
     st.canary = {};
-    if (st.activeVersion == s.spec.modelVersion) enter(s, "Expanding", "places or limits changed", now);
-    else enter(s, "Staging", "new version " + s.spec.modelVersion, now);
+    if (st.activeVersion == s.spec.modelVersion)
+      enter(s, "Expanding", "places or limits changed", now);
+    else
+      enter(s, "Staging", "new version " + s.spec.modelVersion, now);
   } else {
     advance_rollout(s, replicas, now);
   }
@@ -288,10 +315,12 @@ Task<Status> reconcile_service(const Pass& pass, const InferenceService& before)
     NEAP_CO_TRY_VOID(co_await point_replica(pass, s, replicas, r, target.version, target.shadow));
   }
   if (!waiting.empty() && st.phase != "RolledBack") st.message = waiting;
-  for (const auto* a : pass.state.allocations_of(s.metadata.namespace_, "InferenceService", s.metadata.name)) {
+  for (const auto* a :
+       pass.state.allocations_of(s.metadata.namespace_, "InferenceService", s.metadata.name)) {
     if (std::ranges::any_of(replicas, [&](const auto& r) { return r.name == a->metadata.name; })) continue;
     client::TypedClient<Allocation> client(pass.client);
-    NEAP_CO_TRY_VOID(tolerate_races(co_await client.remove(pass.ctx, a->metadata.namespace_, a->metadata.name)));
+    NEAP_CO_TRY_VOID(
+        tolerate_races(co_await client.remove(pass.ctx, a->metadata.namespace_, a->metadata.name)));
   }
   summarise(s, pass, replicas);
   if (same_object(s, before)) co_return ok();

@@ -25,14 +25,21 @@ struct Outcome {
   std::string phase = "Running";  // Running, Done, Failed
   std::string object, message;
 };
-Outcome running(std::string object, std::string message) { return {"Running", std::move(object), std::move(message)}; }
-Outcome done(std::string object, std::string message) { return {"Done", std::move(object), std::move(message)}; }
-Outcome failed(std::string object, std::string message) { return {"Failed", std::move(object), std::move(message)}; }
+Outcome running(std::string object, std::string message) {
+  return {"Running", std::move(object), std::move(message)};
+}
+Outcome done(std::string object, std::string message) {
+  return {"Done", std::move(object), std::move(message)};
+}
+Outcome failed(std::string object, std::string message) {
+  return {"Failed", std::move(object), std::move(message)};
+}
 
 // Names of one run: "surface-inspection-g1-train".
 struct RunNames {
   std::string prefix;
-  explicit RunNames(const DeploymentStrategy& s) : prefix(fmt::format("{}-g{}", s.metadata.name, s.metadata.generation)) {}
+  explicit RunNames(const DeploymentStrategy& s)
+      : prefix(fmt::format("{}-g{}", s.metadata.name, s.metadata.generation)) {}
   std::string dataset_version(const DeploymentStrategy& s) const {
     return fmt::format("{}-{}", s.spec.collect.dataset, prefix);
   }
@@ -66,10 +73,11 @@ Task<Result<Outcome>> collect(const Pass& pass, const DeploymentStrategy& s) {
     co_return done("datasetversion/" + version_name, "all parts arrived and were verified");
   const auto* dataset = pass.state.find<api::Dataset>(s.metadata.namespace_, s.spec.collect.dataset);
   if (!dataset)
-    co_return running("", fmt::format("waits for dataset \"{}\"; apply it in project {}", s.spec.collect.dataset,
-                                      s.metadata.namespace_));
+    co_return running("", fmt::format("waits for dataset \"{}\"; apply it in project {}",
+                                      s.spec.collect.dataset, s.metadata.namespace_));
   if (dataset->spec.sources.empty())
-    co_return failed("dataset/" + dataset->metadata.name, "the dataset has no sources; name at least one site and path");
+    co_return failed("dataset/" + dataset->metadata.name,
+                     "the dataset has no sources; name at least one site and path");
 
   std::vector<api::DatasetPart> parts;
   std::string waiting;
@@ -96,9 +104,11 @@ Task<Result<Outcome>> collect(const Pass& pass, const DeploymentStrategy& s) {
                                                    : source.site + ": " + allocation->status.message;
     }
   }
-  if (parts.size() != dataset->spec.sources.size()) co_return running("dataset/" + dataset->metadata.name, waiting);
-  NEAP_CO_TRY_VOID(co_await create_if_absent(
-      pass, merge_parts(owned_meta(s, version_name), *dataset, s.spec.collect, std::move(parts), pass.options.server_site)));
+  if (parts.size() != dataset->spec.sources.size())
+    co_return running("dataset/" + dataset->metadata.name, waiting);
+  NEAP_CO_TRY_VOID(
+      co_await create_if_absent(pass, merge_parts(owned_meta(s, version_name), *dataset, s.spec.collect,
+                                                  std::move(parts), pass.options.server_site)));
   co_return running("datasetversion/" + version_name, "merging parts");
 }
 
@@ -116,7 +126,8 @@ TrainingJob training_job(const DeploymentStrategy& s) {
   job.spec.interruption = s.spec.train.interruption;
   job.spec.costStrategy = s.spec.train.costStrategy;
   job.spec.allowedSites = s.spec.train.allowedSites;
-  job.spec.inputs.push_back({.name = "dataset", .datasetVersion = names.dataset_version(s), .fromJob = {}, .output = {}});
+  job.spec.inputs.push_back(
+      {.name = "dataset", .datasetVersion = names.dataset_version(s), .fromJob = {}, .output = {}});
   return job;
 }
 
@@ -131,9 +142,12 @@ TrainingJob compress_job(const DeploymentStrategy& s) {
   job.spec.parameters = s.spec.compress->parameters;
   job.spec.gates = s.spec.compress->gates;
   job.spec.interruption = api::InterruptionClass::kRestartable;
-  job.spec.inputs.push_back({.name = "dataset", .datasetVersion = names.dataset_version(s), .fromJob = {}, .output = {}});
   job.spec.inputs.push_back(
-      {.name = s.spec.train.output, .datasetVersion = {}, .fromJob = names.train(), .output = s.spec.train.output});
+      {.name = "dataset", .datasetVersion = names.dataset_version(s), .fromJob = {}, .output = {}});
+  job.spec.inputs.push_back({.name = s.spec.train.output,
+                             .datasetVersion = {},
+                             .fromJob = names.train(),
+                             .output = s.spec.train.output});
   return job;
 }
 
@@ -147,13 +161,15 @@ Task<Result<Outcome>> run_job(const Pass& pass, TrainingJob wanted) {
   const auto& status = job->status;
   if (status.phase == "Succeeded") co_return done("trainingjob/" + name, status.message);
   if (status.phase == "Failed") co_return failed("trainingjob/" + name, status.message);
-  co_return running("trainingjob/" + name,
-                    status.message.empty() ? status.phase : fmt::format("{}: {}", status.phase, status.message));
+  co_return running("trainingjob/" + name, status.message.empty()
+                                               ? status.phase
+                                               : fmt::format("{}: {}", status.phase, status.message));
 }
 
 const TrainingJob* final_job(const Pass& pass, const DeploymentStrategy& s) {
   const RunNames names(s);
-  return pass.state.find<TrainingJob>(s.metadata.namespace_, s.spec.compress ? names.compress() : names.train());
+  return pass.state.find<TrainingJob>(s.metadata.namespace_,
+                                      s.spec.compress ? names.compress() : names.train());
 }
 
 Task<Result<Outcome>> register_models(const Pass& pass, const DeploymentStrategy& s) {
@@ -166,7 +182,8 @@ Task<Result<Outcome>> register_models(const Pass& pass, const DeploymentStrategy
   model.metadata = owned_meta(s, RunNames::model_name(s));
   NEAP_CO_TRY_VOID(co_await create_if_absent(pass, std::move(model)));
 
-  const auto variants = s.spec.compress ? s.spec.compress->variants : std::vector<std::string>{s.spec.train.output};
+  const auto variants =
+      s.spec.compress ? s.spec.compress->variants : std::vector<std::string>{s.spec.train.output};
   std::size_t registered = 0;
   for (std::size_t i = 0; i < variants.size(); ++i) {
     const auto version_name = names.model_version(s, i);
@@ -184,7 +201,8 @@ Task<Result<Outcome>> register_models(const Pass& pass, const DeploymentStrategy
         request.files.push_back(output);
     if (std::ranges::none_of(request.files, [&](const auto& f) { return f.name == variants[i]; }))
       co_return failed("trainingjob/" + job->metadata.name,
-                       fmt::format("the job left no output named \"{}\"; it must report one for each variant", variants[i]));
+                       fmt::format("the job left no output named \"{}\"; it must report one for each variant",
+                                   variants[i]));
     request.lineage.job = job->metadata.name;
     request.lineage.codeDigest = s.spec.train.code;
     if (data) request.lineage.datasetDigests.push_back(data->spec.digest);
@@ -252,7 +270,8 @@ Task<Result<Outcome>> distribute(const Pass& pass, const DeploymentStrategy& s) 
     co_return running(object, "waits for the rollout to start");
   if (status.phase == "RolledBack") co_return failed(object, status.message);
   if (status.phase != "Complete" || status.activeVersion != service->spec.modelVersion)
-    co_return running(object, fmt::format("{} {}: {}", service->spec.modelVersion, status.phase, status.message));
+    co_return running(object,
+                      fmt::format("{} {}: {}", service->spec.modelVersion, status.phase, status.message));
   if (at + 1 < variants) {
     NEAP_CO_TRY_VOID(co_await write_spec(pass, set_version(at + 1)));
     co_return running(object, "rolling out " + names.model_version(s, at + 1));
@@ -297,14 +316,17 @@ Task<Status> reconcile_strategy(const Pass& pass, const DeploymentStrategy& befo
     status.message = stage.name + ": " + stage.message;
     if (stage.phase == "Failed") {
       status.phase = "Failed";
-      api::set_condition(status.conditions, {.type = "Failed", .status = "True", .reason = "StageFailed", .message = status.message},
-                         pass.wall());
+      api::set_condition(
+          status.conditions,
+          {.type = "Failed", .status = "True", .reason = "StageFailed", .message = status.message},
+          pass.wall());
     }
     if (stage.phase != "Done") break;
   }
   if (std::ranges::all_of(status.stages, [](const auto& stage) { return stage.phase == "Done"; })) {
     status.phase = "Complete";
-    api::set_condition(status.conditions, {.type = "Complete", .status = "True", .reason = "Served", .message = status.message},
+    api::set_condition(status.conditions,
+                       {.type = "Complete", .status = "True", .reason = "Served", .message = status.message},
                        pass.wall());
   }
   if (same_object(s, before)) co_return ok();
@@ -318,7 +340,8 @@ Task<Status> reconcile_strategies(const Pass& pass) {
   for (const auto& [key, strategy] : pass.state.all<DeploymentStrategy>()) {
     if (strategy.metadata.deletionTimestamp) continue;
     auto status = co_await reconcile_strategy(pass, strategy);
-    if (!status && first_error) first_error = fail(std::move(status).error(), "deploymentstrategy/" + key.name);
+    if (!status && first_error)
+      first_error = fail(std::move(status).error(), "deploymentstrategy/" + key.name);
   }
   co_return first_error;
 }

@@ -37,7 +37,10 @@ void finish(TrainingJob& job, std::string phase, std::string reason, std::string
   job.status.message = message;
   job.status.finishedAt = now;
   api::set_condition(job.status.conditions,
-                     {.type = phase == "Succeeded" ? "Complete" : "Failed", .status = "True", .reason = reason, .message = message},
+                     {.type = phase == "Succeeded" ? "Complete" : "Failed",
+                      .status = "True",
+                      .reason = reason,
+                      .message = message},
                      now);
 }
 
@@ -55,7 +58,8 @@ std::int64_t count_repeated_steps(const std::vector<RunRecord>& runs) {
 
 bool node_is_gone(const Pass& pass, const std::string& node) {
   const auto lease = pass.state.leases.find(node);
-  if (lease == pass.state.leases.end() || !lease->second.renewed) return pass.state.find<api::Node>("", node) == nullptr;
+  if (lease == pass.state.leases.end() || !lease->second.renewed)
+    return pass.state.find<api::Node>("", node) == nullptr;
   return pass.wall() > *lease->second.renewed + lease->second.duration + pass.options.lease_grace;
 }
 
@@ -94,8 +98,8 @@ Task<Status> plan_epoch(const Pass& pass, TrainingJob& job) {
   co_return co_await pass.decisions(std::move(record));
 }
 
-Result<Allocation> member(const Pass& pass, const TrainingJob& job, const ResolvedInputs& inputs, const RunRecord& run,
-                          std::int64_t replica) {
+Result<Allocation> member(const Pass& pass, const TrainingJob& job, const ResolvedInputs& inputs,
+                          const RunRecord& run, std::int64_t replica) {
   Allocation out;
   out.metadata.name = allocation_name(job, replica);
   out.metadata.namespace_ = job.metadata.namespace_;
@@ -153,7 +157,8 @@ Task<Result<bool>> stop_members(const Pass& pass, const Members& members) {
     auto next = *a;
     next.status.phase = "Released";
     next.status.reason = "NodeLost";
-    next.status.message = fmt::format("node {} has not renewed its lease; its agent stops such work by itself", a->spec.node);
+    next.status.message =
+        fmt::format("node {} has not renewed its lease; its agent stops such work by itself", a->spec.node);
     next.status.finishedAt = pass.wall();
     NEAP_CO_TRY_VOID(co_await write_status(pass, std::move(next)));
   }
@@ -164,11 +169,13 @@ void take_progress(TrainingJob& job, const Members& members) {
   auto* run = current_run(job);
   for (const auto* a : members) {
     const auto& s = a->status;
-    if (s.checkpoint.phase == "Durable" && s.checkpoint.step > job.status.checkpoint.step) job.status.checkpoint = s.checkpoint;
+    if (s.checkpoint.phase == "Durable" && s.checkpoint.step > job.status.checkpoint.step)
+      job.status.checkpoint = s.checkpoint;
     if (s.step > job.status.step) job.status.step = s.step;
     if (run && s.step >= 0) {
       run->lastStep = std::max(run->lastStep, s.step);
-      if (s.firstStep >= 0) run->firstStep = run->firstStep < 0 ? s.firstStep : std::min(run->firstStep, s.firstStep);
+      if (s.firstStep >= 0)
+        run->firstStep = run->firstStep < 0 ? s.firstStep : std::min(run->firstStep, s.firstStep);
     }
   }
   job.status.stepsRepeated = count_repeated_steps(job.status.runs);
@@ -184,18 +191,23 @@ std::string failed_gate(const TrainingJob& job, const Json& metrics) {
   for (const auto& gate : job.spec.gates) {
     const auto value = value_of(gate.metric);
     if (!value)
-      return fmt::format("quality gate: the job reported no metric \"{}\"; report it with job.finish({}=...)", gate.metric, gate.metric);
+      return fmt::format("quality gate: the job reported no metric \"{}\"; report it with job.finish({}=...)",
+                         gate.metric, gate.metric);
     if (*value < gate.minimum)
-      return fmt::format("quality gate: {} is {:.4f}, below the least allowed {:.4f}; the model is not registered", gate.metric,
-                         *value, gate.minimum);
+      return fmt::format(
+          "quality gate: {} is {:.4f}, below the least allowed {:.4f}; the model is not registered",
+          gate.metric, *value, gate.minimum);
     if (gate.baseline.empty()) continue;
     const auto baseline = value_of(gate.baseline);
-    if (!baseline) return fmt::format("quality gate: the job reported no metric \"{}\" to compare with", gate.baseline);
+    if (!baseline)
+      return fmt::format("quality gate: the job reported no metric \"{}\" to compare with", gate.baseline);
     const double drop = (*baseline - *value) * 100;
     if (drop > gate.maxDropPoints)
-      return fmt::format("quality gate: {} is {:.4f}, {:.2f} points below {} ({:.4f}); at most {:.2f} are allowed, so the model "
-                         "is not registered",
-                         gate.metric, *value, drop, gate.baseline, *baseline, gate.maxDropPoints);
+      return fmt::format(
+          "quality gate: {} is {:.4f}, {:.2f} points below {} ({:.4f}); at most {:.2f} are allowed, so the "
+          "model "
+          "is not registered",
+          gate.metric, *value, drop, gate.baseline, *baseline, gate.maxDropPoints);
   }
   return {};
 }
@@ -212,7 +224,10 @@ void complete(TrainingJob& job, const Members& members, WallTime now) {
   }
   const auto gate = failed_gate(job, job.status.metrics);
   if (gate.empty()) {
-    finish(job, "Succeeded", "Completed", fmt::format("completed in {} runs, {} interruptions", job.status.runs.size(), job.status.interruptions), now);
+    finish(job, "Succeeded", "Completed",
+           fmt::format("completed in {} runs, {} interruptions", job.status.runs.size(),
+                       job.status.interruptions),
+           now);
   } else {
     finish(job, "Failed", "QualityGate", gate, now);
   }
@@ -233,13 +248,17 @@ void close_run(TrainingJob& job, const Members& members, WallTime now) {
     job.status.failures += 1;
     if (job.status.failures > job.spec.backoffLimit) {
       finish(job, "Failed", "BackoffLimit",
-             fmt::format("gave up after {} failed runs; the last one: {}", job.status.failures, failure->status.message), now);
+             fmt::format("gave up after {} failed runs; the last one: {}", job.status.failures,
+                         failure->status.message),
+             now);
       return;
     }
-    job.status.message = fmt::format("run {} failed ({}); trying again", job.status.epoch, failure->status.message);
+    job.status.message =
+        fmt::format("run {} failed ({}); trying again", job.status.epoch, failure->status.message);
   } else {
     job.status.interruptions += 1;
-    job.status.message = fmt::format("run {} was interrupted; going on from checkpoint step {}", job.status.epoch, job.status.checkpoint.step);
+    job.status.message = fmt::format("run {} was interrupted; going on from checkpoint step {}",
+                                     job.status.epoch, job.status.checkpoint.step);
   }
   job.status.phase = "Pending";
 }
@@ -252,13 +271,15 @@ Task<Status> advance_reserved(const Pass& pass, TrainingJob& job, const Members&
   }
   if (std::int64_t(members.size()) < job.spec.replicas) co_return co_await create_members(pass, job, *run);
   const bool too_late = run->startedAt && pass.wall() > *run->startedAt + pass.options.prepare_timeout;
-  const bool broken = std::ranges::any_of(members, [&](const auto* a) { return is_ended(*a) || node_is_gone(pass, a->spec.node); });
+  const bool broken = std::ranges::any_of(
+      members, [&](const auto* a) { return is_ended(*a) || node_is_gone(pass, a->spec.node); });
   if (broken || too_late) {
     job.status.phase = "Draining";
     job.status.message = too_late ? "the members did not get ready in time" : "a member could not get ready";
     co_return ok();
   }
-  if (!std::ranges::all_of(members, [](const auto* a) { return a->status.phase == "Prepared"; })) co_return ok();
+  if (!std::ranges::all_of(members, [](const auto* a) { return a->status.phase == "Prepared"; }))
+    co_return ok();
   job.status.committedEpoch = job.status.epoch;
   job.status.rendezvous = members.front()->status.rendezvous;
   job.status.phase = "Running";
@@ -295,7 +316,8 @@ Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& 
 Task<Status> reconcile_job(const Pass& pass, const TrainingJob& before) {
   auto job = before;
   const auto& phase = before.status.phase;
-  const auto members = pass.state.allocations_of(job.metadata.namespace_, "TrainingJob", job.metadata.name, job.status.epoch);
+  const auto members =
+      pass.state.allocations_of(job.metadata.namespace_, "TrainingJob", job.metadata.name, job.status.epoch);
   if (phase == "Succeeded" || phase == "Failed") {
     auto stopped = co_await stop_members(pass, members);
     co_return stopped ? ok() : fail(std::move(stopped).error());

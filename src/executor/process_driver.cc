@@ -31,8 +31,10 @@ std::string ProcessDriver::log_path(const std::string& directory) { return direc
 
 Status ProcessDriver::save(const Work& work) {
   JsonArray processes;
-  for (const auto& p : work.processes) processes.push_back(Json{{"pid", p->pid()}, {"start", p->start_identity()}});
-  return runtime_.files().write_file_atomic(state_path(work.directory), to_text(Json{{"id", work.id}, {"processes", processes}}));
+  for (const auto& p : work.processes)
+    processes.push_back(Json{{"pid", p->pid()}, {"start", p->start_identity()}});
+  return runtime_.files().write_file_atomic(state_path(work.directory),
+                                            to_text(Json{{"id", work.id}, {"processes", processes}}));
 }
 
 Status ProcessDriver::start(const WorkSpec& spec) {
@@ -50,7 +52,8 @@ Status ProcessDriver::start(const WorkSpec& spec) {
     auto started = runtime_.subprocesses().start(process);
     if (!started) {
       for (auto& p : work->processes) (void)p->signal(SIGKILL);
-      return fail(std::move(started).error(), "starting " + (program.argv.empty() ? std::string("nothing") : program.argv.front()));
+      return fail(std::move(started).error(),
+                  "starting " + (program.argv.empty() ? std::string("nothing") : program.argv.front()));
     }
     work->processes.push_back(*std::move(started));
   }
@@ -65,13 +68,15 @@ Status ProcessDriver::start(const WorkSpec& spec) {
 Result<bool> ProcessDriver::adopt(const std::string& id, const std::string& directory) {
   if (is_running(id)) return true;
   auto text = runtime_.files().read_file(state_path(directory));
-  if (!text) return text.error().code == Code::kNotFound ? Result<bool>(false) : fail(std::move(text).error());
+  if (!text)
+    return text.error().code == Code::kNotFound ? Result<bool>(false) : fail(std::move(text).error());
   NEAP_TRY(const auto state, parse_json(*text));
   auto work = std::make_shared<Work>(runtime_.executor(), id, directory);
   work->exit.code_known = false;
   if (const auto* list = find_path(state, {"processes"}); list && list->is_array())
     for (const auto& entry : list->get_array()) {
-      auto process = runtime_.subprocesses().adopt(get_int(entry, "pid"), std::string(get_string(entry, "start")));
+      auto process =
+          runtime_.subprocesses().adopt(get_int(entry, "pid"), std::string(get_string(entry, "start")));
       if (process) work->processes.push_back(*std::move(process));
     }
   if (work->processes.empty()) return false;
@@ -129,7 +134,8 @@ std::vector<std::int64_t> ProcessDriver::pids(const std::string& id) const {
 
 Task<Result<WorkExit>> ProcessDriver::wait(CallContext ctx, std::string id) {
   const auto it = works_.find(id);
-  if (it == works_.end()) co_return fail(Code::kNotFound, "executor.unknown", fmt::format("no work {} was started here", id));
+  if (it == works_.end())
+    co_return fail(Code::kNotFound, "executor.unknown", fmt::format("no work {} was started here", id));
   const auto work = it->second;
   NEAP_CO_TRY_VOID(co_await work->ended.wait(ctx));
   co_return work->exit;

@@ -15,7 +15,8 @@ Status write_control(io::FileSystem& files, const std::string& path, const std::
   return file->write_at(0, value);
 }
 
-std::optional<std::int64_t> read_number(io::FileSystem& files, const std::string& path, std::string_view key = {}) {
+std::optional<std::int64_t> read_number(io::FileSystem& files, const std::string& path,
+                                        std::string_view key = {}) {
   auto file = files.open(path, io::OpenMode::kRead);
   if (!file) return std::nullopt;
   std::string text;
@@ -35,7 +36,9 @@ std::optional<std::int64_t> read_number(io::FileSystem& files, const std::string
 std::string safe_name(const std::string& id) {
   std::string out;
   for (const char c : id)
-    out += (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ? c : '_';
+    out += (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.'
+               ? c
+               : '_';
   return out.substr(0, 200);
 }
 
@@ -53,7 +56,8 @@ ResourceLimiter ResourceLimiter::detect(io::FileSystem& files, std::string owner
     out.layout_ = Layout::kV1;
     out.description_ = "cgroup-v1";
   } else {
-    out.description_ = fmt::format("none: no writable cpu and memory controllers below {}; work runs without limits", out.root_);
+    out.description_ = fmt::format(
+        "none: no writable cpu and memory controllers below {}; work runs without limits", out.root_);
   }
   return out;
 }
@@ -67,12 +71,14 @@ bool ResourceLimiter::probe_v2() {
   if (!write_control(files_, root_ + "/cgroup.subtree_control", "+cpu +memory")) return false;
   if (!files_.make_directories(root_ + "/neap/" + owner_)) return false;
   return write_control(files_, root_ + "/neap/cgroup.subtree_control", "+cpu +memory").has_value() &&
-         write_control(files_, root_ + "/neap/" + owner_ + "/cgroup.subtree_control", "+cpu +memory").has_value();
+         write_control(files_, root_ + "/neap/" + owner_ + "/cgroup.subtree_control", "+cpu +memory")
+             .has_value();
 }
 
 bool ResourceLimiter::probe_v1() {
   for (const auto* controller : {"cpu", "memory"}) {
-    if (!files_.exists(root_ + "/" + controller + "/tasks") && !files_.exists(root_ + "/" + controller + "/cgroup.procs"))
+    if (!files_.exists(root_ + "/" + controller + "/tasks") &&
+        !files_.exists(root_ + "/" + controller + "/cgroup.procs"))
       return false;
     if (!files_.make_directories(root_ + "/" + controller + "/neap/" + owner_)) return false;
   }
@@ -82,9 +88,12 @@ bool ResourceLimiter::probe_v1() {
 std::vector<std::string> ResourceLimiter::directories(const std::string& id) const {
   const auto leaf = "/neap/" + owner_ + "/" + safe_name(id);
   switch (layout_) {
-    case Layout::kV2: return {root_ + leaf};
-    case Layout::kV1: return {root_ + "/cpu" + leaf, root_ + "/memory" + leaf};
-    case Layout::kNone: break;
+    case Layout::kV2:
+      return {root_ + leaf};
+    case Layout::kV1:
+      return {root_ + "/cpu" + leaf, root_ + "/memory" + leaf};
+    case Layout::kNone:
+      break;
   }
   return {};
 }
@@ -98,8 +107,9 @@ Result<std::string> ResourceLimiter::create_group(const std::string& id, const i
   if (layout_ == Layout::kV2) {
     const auto directory = directories(id).front();
     if (limits.cpu_millicores > 0)
-      NEAP_TRY_VOID(write_control(files_, directory + "/cpu.max",
-                                  fmt::format("{} {}", limits.cpu_millicores * kPeriodMicros / 1000, kPeriodMicros)));
+      NEAP_TRY_VOID(
+          write_control(files_, directory + "/cpu.max",
+                        fmt::format("{} {}", limits.cpu_millicores * kPeriodMicros / 1000, kPeriodMicros)));
     if (limits.memory_bytes > 0)
       NEAP_TRY_VOID(write_control(files_, directory + "/memory.max", std::to_string(limits.memory_bytes)));
   } else if (layout_ == Layout::kV1) {
@@ -110,7 +120,8 @@ Result<std::string> ResourceLimiter::create_group(const std::string& id, const i
                                   std::to_string(limits.cpu_millicores * kPeriodMicros / 1000)));
     }
     if (limits.memory_bytes > 0)
-      NEAP_TRY_VOID(write_control(files_, both[1] + "/memory.limit_in_bytes", std::to_string(limits.memory_bytes)));
+      NEAP_TRY_VOID(
+          write_control(files_, both[1] + "/memory.limit_in_bytes", std::to_string(limits.memory_bytes)));
   }
   return joined;
 }

@@ -122,7 +122,8 @@ TEST(Json, refuses_depth_size_and_trailing_text) {
   EXPECT_FALSE(parse_json("[1,2,3]", JsonLimits{.bytes_max = 3, .depth_max = 8}).has_value());
   EXPECT_FALSE(parse_json("{} x").has_value());
   EXPECT_FALSE(parse_json("").has_value());
-  EXPECT_EQ(to_text(*parse_json(" {\"b\":[1,-2,3.5,\"x\",null,true]} ")), "{\"b\":[1,-2,3.5E0,\"x\",null,true]}");
+  EXPECT_EQ(to_text(*parse_json(" {\"b\":[1,-2,3.5,\"x\",null,true]} ")),
+            "{\"b\":[1,-2,3.5E0,\"x\",null,true]}");
 }
 
 TEST(Quantity, follows_the_kubernetes_grammar) {
@@ -130,9 +131,14 @@ TEST(Quantity, follows_the_kubernetes_grammar) {
     std::string_view text;
     std::int64_t scale, want;
   };
-  for (const auto& c : std::initializer_list<Case>{{"2Gi", 1, 2ll << 30}, {"500m", 1000, 500}, {"1.5", 1000, 1500},
-                                                   {"1e3", 1, 1000}, {"0.1", 1, 1}, {"100M", 1, 100'000'000},
-                                                   {"1n", 1000, 1}, {"8E", 1, 8'000'000'000'000'000'000}})
+  for (const auto& c : std::initializer_list<Case>{{"2Gi", 1, 2ll << 30},
+                                                   {"500m", 1000, 500},
+                                                   {"1.5", 1000, 1500},
+                                                   {"1e3", 1, 1000},
+                                                   {"0.1", 1, 1},
+                                                   {"100M", 1, 100'000'000},
+                                                   {"1n", 1000, 1},
+                                                   {"8E", 1, 8'000'000'000'000'000'000}})
     EXPECT_EQ(parse_quantity(c.text, c.scale).value_or(-1), c.want) << c.text;
   for (const auto text : {"", "-1", "abc", "1Xi", "16E", "1e99", "1.2.3", "9999999999999999999999999999"})
     EXPECT_FALSE(parse_quantity(text, 1).has_value()) << text;

@@ -29,12 +29,14 @@ Result<ResolvedInputs> resolve_inputs(const Pass& pass, const api::TrainingJob& 
 
 Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs);
 // One replica of a service at a given site.
-Placement place_service_replica(const Pass& pass, const api::InferenceService& service, const api::ServicePlace& place,
-                                std::int64_t replica);
+Placement place_service_replica(const Pass& pass, const api::InferenceService& service,
+                                const api::ServicePlace& place, std::int64_t replica);
 // The allocation that collects a dataset's part where it lies; metadata and owner are the caller's.
-Result<api::Allocation> collect_allocation(const Pass& pass, const api::Dataset& dataset, const api::DataSource& source,
-                                           const api::CollectStage& stage, const std::string& version);
-api::DatasetVersion merge_parts(api::ObjectMeta meta, const api::Dataset& dataset, const api::CollectStage& stage,
-                                std::vector<api::DatasetPart> parts, const std::string& stored_at);
+Result<api::Allocation> collect_allocation(const Pass& pass, const api::Dataset& dataset,
+                                           const api::DataSource& source, const api::CollectStage& stage,
+                                           const std::string& version);
+api::DatasetVersion merge_parts(api::ObjectMeta meta, const api::Dataset& dataset,
+                                const api::CollectStage& stage, std::vector<api::DatasetPart> parts,
+                                const std::string& stored_at);
 
 }  // namespace neap::controllers

@@ -39,7 +39,8 @@ TEST_F(ProcessDriverTest, reports_the_exit_code_and_keeps_the_log) {
   auto limiter = ResourceLimiter::detect(runtime_->files(), "test", directory_ + "/no-cgroups");
   EXPECT_TRUE(limiter.description().starts_with("none: ")) << limiter.description();
   ProcessDriver driver(*runtime_, limiter, {});
-  const auto exit = runtime_->run_task(run_to_end(driver, spec("a", {{"/bin/sh", "-c", "echo hello; exit 3"}})));
+  const auto exit =
+      runtime_->run_task(run_to_end(driver, spec("a", {{"/bin/sh", "-c", "echo hello; exit 3"}})));
   ASSERT_TRUE(exit.has_value()) << exit.error().to_string();
   EXPECT_EQ(exit->code, 3);
   EXPECT_EQ(driver.read_log_tail(directory_, 100).value_or(""), "hello\n");
@@ -53,21 +54,23 @@ TEST_F(ProcessDriverTest, a_program_that_does_not_exist_is_a_clear_error) {
   if (exit) {
     EXPECT_NE(exit->code, 0);
   } else {
-    EXPECT_NE(exit.error().to_string().find("/nonexistent/program"), std::string::npos) << exit.error().to_string();
+    EXPECT_NE(exit.error().to_string().find("/nonexistent/program"), std::string::npos)
+        << exit.error().to_string();
   }
 }
 
 TEST_F(ProcessDriverTest, stop_ends_a_program_that_ignores_sigterm) {
   auto limiter = ResourceLimiter::detect(runtime_->files(), "test", directory_ + "/no-cgroups");
   ProcessDriver driver(*runtime_, limiter, {});
-  const auto exit = runtime_->run_task([](ProcessDriver& d, WorkSpec s, io::Runtime& r) -> Task<Result<WorkExit>> {
-    NEAP_CO_TRY_VOID(d.start(s));
-    NEAP_CO_TRY_VOID(co_await sleep_for(r.executor(), {}, 300ms));
-    NEAP_CO_TRY_VOID(co_await d.stop({}, s.id, 200ms));
-    auto out = co_await d.wait({}, s.id);
-    co_await d.close();
-    co_return out;
-  }(driver, spec("a", {{"/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"}}), *runtime_));
+  const auto exit =
+      runtime_->run_task([](ProcessDriver& d, WorkSpec s, io::Runtime& r) -> Task<Result<WorkExit>> {
+        NEAP_CO_TRY_VOID(d.start(s));
+        NEAP_CO_TRY_VOID(co_await sleep_for(r.executor(), {}, 300ms));
+        NEAP_CO_TRY_VOID(co_await d.stop({}, s.id, 200ms));
+        auto out = co_await d.wait({}, s.id);
+        co_await d.close();
+        co_return out;
+      }(driver, spec("a", {{"/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"}}), *runtime_));
   ASSERT_TRUE(exit.has_value()) << exit.error().to_string();
   EXPECT_EQ(exit->signal, SIGKILL);
 }

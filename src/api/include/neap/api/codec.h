@@ -62,7 +62,8 @@ class FieldSelector {
 };
 
 // {"kind":"Status",...} with reason and code as the Kubernetes API spells them.
-Json status_object(const Error& error, std::string_view kind = {}, std::string_view name = {}, std::string_view group = {});
+Json status_object(const Error& error, std::string_view kind = {}, std::string_view name = {},
+                   std::string_view group = {});
 // The Error a Status object stands for.
 Error error_of_status(const Json& status, int http_status);
 

@@ -37,7 +37,8 @@ struct DatasetStatus {
   template <class V>
   static void describe(V& v) {
     v.field("latestVersion", &DatasetStatus::latestVersion, "Newest DatasetVersion.");
-    v.field("conditions", &DatasetStatus::conditions, "Claims about the dataset.", FieldOptions{.list_map_key = "type"});
+    v.field("conditions", &DatasetStatus::conditions, "Claims about the dataset.",
+            FieldOptions{.list_map_key = "type"});
   }
 };
 
@@ -69,9 +70,12 @@ struct DatasetVersionSpec {
   static void describe(V& v) {
     v.field("dataset", &DatasetVersionSpec::dataset, "Dataset it is a version of.", kImmutable);
     v.field("level", &DatasetVersionSpec::level, "Level of this version.", kImmutable);
-    v.field("declassification", &DatasetVersionSpec::declassification, "Named rule that lowered the level.", FieldOptions{.immutable = true});
-    v.field("digest", &DatasetVersionSpec::digest, "Digest over all file digests.", FieldOptions{.immutable = true});
-    v.field("parts", &DatasetVersionSpec::parts, "Parts by site.", FieldOptions{.immutable = true, .list_map_key = "site"});
+    v.field("declassification", &DatasetVersionSpec::declassification, "Named rule that lowered the level.",
+            FieldOptions{.immutable = true});
+    v.field("digest", &DatasetVersionSpec::digest, "Digest over all file digests.",
+            FieldOptions{.immutable = true});
+    v.field("parts", &DatasetVersionSpec::parts, "Parts by site.",
+            FieldOptions{.immutable = true, .list_map_key = "site"});
     v.field("storedAt", &DatasetVersionSpec::storedAt, "Sites that hold the bytes.");
   }
 };
@@ -79,7 +83,8 @@ struct DatasetVersionStatus {
   std::vector<Condition> conditions;
   template <class V>
   static void describe(V& v) {
-    v.field("conditions", &DatasetVersionStatus::conditions, "Claims about the version.", FieldOptions{.list_map_key = "type"});
+    v.field("conditions", &DatasetVersionStatus::conditions, "Claims about the version.",
+            FieldOptions{.list_map_key = "type"});
   }
 };
 
@@ -98,15 +103,18 @@ struct DataRule {
     v.field("toTiers", &DataRule::toTiers, "Destination tiers; empty is any.");
     v.field("toJurisdictions", &DataRule::toJurisdictions, "Destination jurisdictions; empty is any.");
     v.field("purposes", &DataRule::purposes, "train, infer, store; empty is any.");
-    v.field("effect", &DataRule::effect, "allow or deny.", FieldOptions{.required = true, .pattern = "allow|deny"});
-    v.field("declassify", &DataRule::declassify, "Declassification that may make an L3 version: mask-identifiers-v1.");
+    v.field("effect", &DataRule::effect, "allow or deny.",
+            FieldOptions{.required = true, .pattern = "allow|deny"});
+    v.field("declassify", &DataRule::declassify,
+            "Declassification that may make an L3 version: mask-identifiers-v1.");
   }
 };
 struct DataPolicySpec {
   std::vector<DataRule> rules;
   template <class V>
   static void describe(V& v) {
-    v.field("rules", &DataPolicySpec::rules, "First match wins; L1 never leaves whatever they say.", FieldOptions{.required = true, .list_map_key = "name"});
+    v.field("rules", &DataPolicySpec::rules, "First match wins; L1 never leaves whatever they say.",
+            FieldOptions{.required = true, .list_map_key = "name"});
   }
 };
 struct EmptyStatus {

@@ -24,8 +24,8 @@ struct FieldOptions {
   bool immutable = false;  // an update that changes it is refused
   std::int64_t minimum = std::numeric_limits<std::int64_t>::min();
   std::int64_t maximum = std::numeric_limits<std::int64_t>::max();
-  std::size_t length_max = 4096;    // strings: bytes; lists and maps: entries
-  std::string_view pattern = {};    // RE2-style, whole string; empty = any
+  std::size_t length_max = 4096;       // strings: bytes; lists and maps: entries
+  std::string_view pattern = {};       // RE2-style, whole string; empty = any
   std::string_view list_map_key = {};  // lists merged by this member (x-kubernetes-list-map-keys)
 };
 
@@ -33,7 +33,8 @@ inline constexpr FieldOptions kRequired{.required = true};
 inline constexpr FieldOptions kImmutable{.required = true, .immutable = true};
 
 // enum class Tier {...}; specialise:
-//   template <> struct EnumNames<Tier> { static constexpr std::array names{std::pair{Tier::kEdge, "edge"sv}, ...}; };
+//   template <> struct EnumNames<Tier> { static constexpr std::array names{std::pair{Tier::kEdge, "edge"sv},
+//   ...}; };
 template <class E>
 struct EnumNames;
 

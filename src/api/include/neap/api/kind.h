@@ -33,9 +33,9 @@ struct KindEntry {
   bool namespaced = true;
   bool has_status = true;
   bool has_scale = false;
-  std::vector<Column> columns;  // after NAME, before AGE
+  std::vector<Column> columns;                 // after NAME, before AGE
   std::vector<std::string> selectable_fields;  // beside metadata.name and metadata.namespace
-  Json schema;  // OpenAPI v3 schema object
+  Json schema;                                 // OpenAPI v3 schema object
   std::string doc;
 
   std::string api_version() const { return group.empty() ? version : group + "/" + version; }

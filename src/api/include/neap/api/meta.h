@@ -34,7 +34,8 @@ struct OwnerReference {
     v.field("name", &OwnerReference::name, "Name of the owner.", kRequired);
     v.field("uid", &OwnerReference::uid, "UID of the owner.", kRequired);
     v.field("controller", &OwnerReference::controller, "True for the one owner that manages this object.");
-    v.field("blockOwnerDeletion", &OwnerReference::blockOwnerDeletion, "Foreground deletion of the owner waits for this.");
+    v.field("blockOwnerDeletion", &OwnerReference::blockOwnerDeletion,
+            "Foreground deletion of the owner waits for this.");
   }
 };
 
@@ -53,13 +54,17 @@ struct ObjectMeta {
     v.field("generateName", &ObjectMeta::generateName, "Prefix for a name the server completes.");
     v.field("namespace", &ObjectMeta::namespace_, "The project the object belongs to.");
     v.field("uid", &ObjectMeta::uid, "Unique over all time; set by the server.");
-    v.field("resourceVersion", &ObjectMeta::resourceVersion, "Opaque position of the last write; set by the server.");
+    v.field("resourceVersion", &ObjectMeta::resourceVersion,
+            "Opaque position of the last write; set by the server.");
     v.field("generation", &ObjectMeta::generation, "Grows with every change of spec; set by the server.");
     v.field("creationTimestamp", &ObjectMeta::creationTimestamp, "Set by the server.");
-    v.field("deletionTimestamp", &ObjectMeta::deletionTimestamp, "Set while finalizers keep a deleted object.");
-    v.field("deletionGracePeriodSeconds", &ObjectMeta::deletionGracePeriodSeconds, "Grace asked for at deletion.");
+    v.field("deletionTimestamp", &ObjectMeta::deletionTimestamp,
+            "Set while finalizers keep a deleted object.");
+    v.field("deletionGracePeriodSeconds", &ObjectMeta::deletionGracePeriodSeconds,
+            "Grace asked for at deletion.");
     v.field("labels", &ObjectMeta::labels, "For selection; `team` and `model` also for the bill.");
-    v.field("annotations", &ObjectMeta::annotations, "Free text for tools.", FieldOptions{.length_max = 262144});
+    v.field("annotations", &ObjectMeta::annotations, "Free text for tools.",
+            FieldOptions{.length_max = 262144});
     v.field("finalizers", &ObjectMeta::finalizers, "Must be empty before the object goes away.");
     v.field("ownerReferences", &ObjectMeta::ownerReferences, "Objects this one is deleted with.");
     v.field("managedFields", &ObjectMeta::managedFields, "Field ownership of server-side apply.");
@@ -75,7 +80,8 @@ struct Condition {
     v.field("type", &Condition::type, "What is claimed, like Ready.", kRequired);
     v.field("status", &Condition::status, "True, False or Unknown.", kRequired);
     v.field("reason", &Condition::reason, "Stable machine word.");
-    v.field("message", &Condition::message, "What happened, why, what to do next.", FieldOptions{.length_max = 32768});
+    v.field("message", &Condition::message, "What happened, why, what to do next.",
+            FieldOptions{.length_max = 32768});
     v.field("lastTransitionTime", &Condition::lastTransitionTime, "When status last changed.");
     v.field("observedGeneration", &Condition::observedGeneration, "Generation the claim is about.");
   }
@@ -84,17 +90,16 @@ struct Condition {
 enum class Tier { kPrivate, kPublic, kEdge };
 template <>
 struct EnumNames<Tier> {
-  static constexpr std::array names{std::pair{Tier::kPrivate, "private"sv}, std::pair{Tier::kPublic, "public"sv},
-                                    std::pair{Tier::kEdge, "edge"sv}};
+  static constexpr std::array names{std::pair{Tier::kPrivate, "private"sv},
+                                    std::pair{Tier::kPublic, "public"sv}, std::pair{Tier::kEdge, "edge"sv}};
 };
 
 enum class CapacityType { kOwned, kReserved, kOnDemand, kSpot };
 template <>
 struct EnumNames<CapacityType> {
-  static constexpr std::array names{std::pair{CapacityType::kOwned, "owned"sv},
-                                    std::pair{CapacityType::kReserved, "reserved"sv},
-                                    std::pair{CapacityType::kOnDemand, "on-demand"sv},
-                                    std::pair{CapacityType::kSpot, "spot"sv}};
+  static constexpr std::array names{
+      std::pair{CapacityType::kOwned, "owned"sv}, std::pair{CapacityType::kReserved, "reserved"sv},
+      std::pair{CapacityType::kOnDemand, "on-demand"sv}, std::pair{CapacityType::kSpot, "spot"sv}};
 };
 
 // L1 core: never leaves its domain. L2 business: leaves only encrypted and logged, where policy allows.
@@ -122,7 +127,8 @@ struct Resources {
   static void describe(V& v) {
     v.field("cpu", &Resources::cpu, "Cores, like 500m or 2.");
     v.field("memory", &Resources::memory, "Bytes, like 512Mi.");
-    v.field("accelerators", &Resources::accelerators, "Accelerators by normalised model name; fractions allowed.");
+    v.field("accelerators", &Resources::accelerators,
+            "Accelerators by normalised model name; fractions allowed.");
   }
 };
 

@@ -1,8 +1,8 @@
 // Resource<Spec, Status>: a typed object of the API, and the aliases of all kinds of neap.dev/v1.
 #pragma once
 
-#include "neap/api/strategy.h"
 #include "neap/api/site.h"
+#include "neap/api/strategy.h"
 
 namespace neap::api {
 
@@ -32,12 +32,12 @@ using DeploymentStrategy = Resource<DeploymentStrategySpec, DeploymentStrategySt
 // Kind word and plural of each alias: KindOf<Site>::kind == "Site", ::plural == "sites".
 template <class T>
 struct KindOf;
-#define NEAP_KIND(Type, Plural, Namespaced)                   \
-  template <>                                                 \
-  struct KindOf<Type> {                                       \
-    static constexpr std::string_view kind = #Type;           \
-    static constexpr std::string_view plural = Plural;        \
-    static constexpr bool namespaced = Namespaced;            \
+#define NEAP_KIND(Type, Plural, Namespaced)            \
+  template <>                                          \
+  struct KindOf<Type> {                                \
+    static constexpr std::string_view kind = #Type;    \
+    static constexpr std::string_view plural = Plural; \
+    static constexpr bool namespaced = Namespaced;     \
   };
 NEAP_KIND(Site, "sites", false)
 NEAP_KIND(Link, "links", false)

@@ -11,7 +11,8 @@ struct ModelSpec {
   template <class V>
   static void describe(V& v) {
     v.field("description", &ModelSpec::description, "What it does.");
-    v.field("trustedKeys", &ModelSpec::trustedKeys, "Public keys (PEM) whose signature is accepted.", FieldOptions{.length_max = 16});
+    v.field("trustedKeys", &ModelSpec::trustedKeys, "Public keys (PEM) whose signature is accepted.",
+            FieldOptions{.length_max = 16});
   }
 };
 struct ModelStatus {
@@ -45,11 +46,15 @@ struct ModelVersionSpec {
     v.field("repository", &ModelVersionSpec::repository, "Registry repository.", kImmutable);
     v.field("manifestDigest", &ModelVersionSpec::manifestDigest, "OCI manifest.", kImmutable);
     v.field("file", &ModelVersionSpec::file, "Layer that is served.", kImmutable);
-    v.field("level", &ModelVersionSpec::level, "Strictest level of its sources after declassification.", kImmutable);
-    v.field("files", &ModelVersionSpec::files, "Layers.", FieldOptions{.immutable = true, .list_map_key = "name"});
-    v.field("signatureKeyId", &ModelVersionSpec::signatureKeyId, "Key that signed the manifest.", FieldOptions{.immutable = true});
+    v.field("level", &ModelVersionSpec::level, "Strictest level of its sources after declassification.",
+            kImmutable);
+    v.field("files", &ModelVersionSpec::files, "Layers.",
+            FieldOptions{.immutable = true, .list_map_key = "name"});
+    v.field("signatureKeyId", &ModelVersionSpec::signatureKeyId, "Key that signed the manifest.",
+            FieldOptions{.immutable = true});
     v.field("lineage", &ModelVersionSpec::lineage, "Where it came from.", FieldOptions{.immutable = true});
-    v.field("metrics", &ModelVersionSpec::metrics, "Metrics at registration.", FieldOptions{.immutable = true});
+    v.field("metrics", &ModelVersionSpec::metrics, "Metrics at registration.",
+            FieldOptions{.immutable = true});
   }
 };
 
@@ -60,8 +65,10 @@ struct ServicePlace {
   template <class V>
   static void describe(V& v) {
     v.field("site", &ServicePlace::site, "Site name or alias.", kRequired);
-    v.field("replicas", &ServicePlace::replicas, "Replicas there.", FieldOptions{.minimum = 0, .maximum = 1000});
-    v.field("role", &ServicePlace::role, "active serves clients; standby takes overflow.", FieldOptions{.pattern = "active|standby"});
+    v.field("replicas", &ServicePlace::replicas, "Replicas there.",
+            FieldOptions{.minimum = 0, .maximum = 1000});
+    v.field("role", &ServicePlace::role, "active serves clients; standby takes overflow.",
+            FieldOptions{.pattern = "active|standby"});
   }
 };
 struct CanarySpec {
@@ -72,7 +79,8 @@ struct CanarySpec {
   template <class V>
   static void describe(V& v) {
     v.field("site", &CanarySpec::site, "Where a new version goes first; empty is the first active place.");
-    v.field("minRequests", &CanarySpec::minRequests, "Live requests to compare before it goes on.", FieldOptions{.minimum = 0});
+    v.field("minRequests", &CanarySpec::minRequests, "Live requests to compare before it goes on.",
+            FieldOptions{.minimum = 0});
     v.field("minAgreement", &CanarySpec::minAgreement, "Least share of equal top answers.");
     v.field("minAccuracy", &CanarySpec::minAccuracy, "Least accuracy on labelled rows.");
     v.field("timeout", &CanarySpec::timeout, "After this the rollout goes back.");
@@ -90,7 +98,8 @@ struct InferenceServiceSpec {
   static void describe(V& v) {
     v.field("model", &InferenceServiceSpec::model, "Model that is served.", kImmutable);
     v.field("modelVersion", &InferenceServiceSpec::modelVersion, "Version to roll out.", kRequired);
-    v.field("places", &InferenceServiceSpec::places, "Where replicas stand.", FieldOptions{.required = true, .list_map_key = "site"});
+    v.field("places", &InferenceServiceSpec::places, "Where replicas stand.",
+            FieldOptions{.required = true, .list_map_key = "site"});
     v.field("resources", &InferenceServiceSpec::resources, "Needed by each replica.");
     v.field("defaultLevel", &InferenceServiceSpec::defaultLevel, "Level of requests that carry none.");
     v.field("limits", &InferenceServiceSpec::limits, "When a replica counts as full.");
@@ -124,16 +133,21 @@ struct InferenceServiceStatus {
   static void describe(V& v) {
     v.field("phase", &InferenceServiceStatus::phase, "Where the rollout is.");
     v.field("message", &InferenceServiceStatus::message, "Why.", FieldOptions{.length_max = 32768});
-    v.field("activeVersion", &InferenceServiceStatus::activeVersion, "Version that all active replicas serve.");
+    v.field("activeVersion", &InferenceServiceStatus::activeVersion,
+            "Version that all active replicas serve.");
     v.field("previousVersion", &InferenceServiceStatus::previousVersion, "Version before it.");
-    v.field("rolledBackVersion", &InferenceServiceStatus::rolledBackVersion, "Version whose check failed; not tried again.");
+    v.field("rolledBackVersion", &InferenceServiceStatus::rolledBackVersion,
+            "Version whose check failed; not tried again.");
     v.field("readyReplicas", &InferenceServiceStatus::readyReplicas, "Replicas that serve.");
-    v.field("observedGeneration", &InferenceServiceStatus::observedGeneration, "Generation this status is about.");
-    v.field("replicas", &InferenceServiceStatus::replicas, "Each replica.", FieldOptions{.list_map_key = "allocation"});
+    v.field("observedGeneration", &InferenceServiceStatus::observedGeneration,
+            "Generation this status is about.");
+    v.field("replicas", &InferenceServiceStatus::replicas, "Each replica.",
+            FieldOptions{.list_map_key = "allocation"});
     v.field("canary", &InferenceServiceStatus::canary, "Counters of the latest check.");
     v.field("phaseSince", &InferenceServiceStatus::phaseSince, "Since when.");
     v.field("explanation", &InferenceServiceStatus::explanation, "Reasons of the latest decision.");
-    v.field("conditions", &InferenceServiceStatus::conditions, "Available, Progressing.", FieldOptions{.list_map_key = "type"});
+    v.field("conditions", &InferenceServiceStatus::conditions, "Available, Progressing.",
+            FieldOptions{.list_map_key = "type"});
   }
 };
 

@@ -13,8 +13,10 @@ struct CapacityPrice {
   static void describe(V& v) {
     v.field("capacityType", &CapacityPrice::capacityType, "owned, reserved, on-demand or spot.", kRequired);
     v.field("perCoreHour", &CapacityPrice::perCoreHour, "Millionths of the currency per core and hour.");
-    v.field("perGiBHour", &CapacityPrice::perGiBHour, "Millionths of the currency per GiB of memory and hour.");
-    v.field("perAcceleratorHour", &CapacityPrice::perAcceleratorHour, "Millionths of the currency per accelerator and hour.");
+    v.field("perGiBHour", &CapacityPrice::perGiBHour,
+            "Millionths of the currency per GiB of memory and hour.");
+    v.field("perAcceleratorHour", &CapacityPrice::perAcceleratorHour,
+            "Millionths of the currency per accelerator and hour.");
   }
 };
 
@@ -32,7 +34,8 @@ struct SiteSpec {
     v.field("jurisdiction", &SiteSpec::jurisdiction, "Whose law holds there, like CN-SH or DE.", kRequired);
     v.field("aliases", &SiteSpec::aliases, "Other names documents may use for this site.");
     v.field("currency", &SiteSpec::currency, "Currency of the prices.");
-    v.field("prices", &SiteSpec::prices, "Price of capacity by type.", FieldOptions{.list_map_key = "capacityType"});
+    v.field("prices", &SiteSpec::prices, "Price of capacity by type.",
+            FieldOptions{.list_map_key = "capacityType"});
   }
 };
 struct SiteStatus {
@@ -45,7 +48,8 @@ struct SiteStatus {
     v.field("nodesReady", &SiteStatus::nodesReady, "Nodes with a fresh lease.");
     v.field("capacity", &SiteStatus::capacity, "Sum over ready nodes.");
     v.field("free", &SiteStatus::free, "Capacity not held by allocations.");
-    v.field("conditions", &SiteStatus::conditions, "Claims about the site.", FieldOptions{.list_map_key = "type"});
+    v.field("conditions", &SiteStatus::conditions, "Claims about the site.",
+            FieldOptions{.list_map_key = "type"});
   }
 };
 
@@ -58,7 +62,8 @@ struct LinkSpec {
   static void describe(V& v) {
     v.field("from", &LinkSpec::from, "Site the bytes leave.", kImmutable);
     v.field("to", &LinkSpec::to, "Site the bytes reach.", kImmutable);
-    v.field("bandwidthMbps", &LinkSpec::bandwidthMbps, "Declared bandwidth in Mbit/s.", FieldOptions{.required = true, .minimum = 1});
+    v.field("bandwidthMbps", &LinkSpec::bandwidthMbps, "Declared bandwidth in Mbit/s.",
+            FieldOptions{.required = true, .minimum = 1});
     v.field("rttMs", &LinkSpec::rttMs, "Declared round trip in milliseconds.");
     v.field("lossPercent", &LinkSpec::lossPercent, "Declared packet loss.");
     v.field("egressPerGB", &LinkSpec::egressPerGB, "Millionths of the currency per 10^9 bytes.");
@@ -108,7 +113,8 @@ struct NodeStatus {
   static void describe(V& v) {
     v.field("capacity", &NodeStatus::capacity, "What the machine has.");
     v.field("allocatable", &NodeStatus::allocatable, "What work may use.");
-    v.field("conditions", &NodeStatus::conditions, "Ready, Interrupting and others.", FieldOptions{.list_map_key = "type"});
+    v.field("conditions", &NodeStatus::conditions, "Ready, Interrupting and others.",
+            FieldOptions{.list_map_key = "type"});
     v.field("agentVersion", &NodeStatus::agentVersion, "Version of the agent.");
     v.field("kernel", &NodeStatus::kernel, "Kernel release.");
     v.field("limits", &NodeStatus::limits, "How CPU and memory limits are enforced.");

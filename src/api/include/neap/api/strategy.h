@@ -38,8 +38,10 @@ struct ServeStage {
   Duration latencyTarget{};
   template <class V>
   static void describe(V& v) {
-    v.field("name", &ServeStage::name, "Name of the InferenceService and of the model clients ask for.", kRequired);
-    v.field("places", &ServeStage::places, "Where replicas stand.", FieldOptions{.required = true, .list_map_key = "site"});
+    v.field("name", &ServeStage::name, "Name of the InferenceService and of the model clients ask for.",
+            kRequired);
+    v.field("places", &ServeStage::places, "Where replicas stand.",
+            FieldOptions{.required = true, .list_map_key = "site"});
     v.field("resources", &ServeStage::resources, "Needed by each replica.");
     v.field("defaultLevel", &ServeStage::defaultLevel, "Level of requests that carry none.");
     v.field("limits", &ServeStage::limits, "When a replica counts as full.");
@@ -60,8 +62,10 @@ struct TrainStage {
   std::string output = "teacher";
   template <class V>
   static void describe(V& v) {
-    v.field("command", &TrainStage::command, "Argument vector; {code} is the unpacked code folder.", kRequired);
-    v.field("code", &TrainStage::code, "Digest of the code archive, or a folder that `neap apply` packs and pushes.", kRequired);
+    v.field("command", &TrainStage::command, "Argument vector; {code} is the unpacked code folder.",
+            kRequired);
+    v.field("code", &TrainStage::code,
+            "Digest of the code archive, or a folder that `neap apply` packs and pushes.", kRequired);
     v.field("replicas", &TrainStage::replicas, "Ranks.", FieldOptions{.minimum = 1});
     v.field("resources", &TrainStage::resources, "Needed by each rank.");
     v.field("parameters", &TrainStage::parameters, "Handed to the program.");
@@ -93,10 +97,12 @@ struct StageStatus {
   std::optional<WallTime> startedAt, finishedAt;
   template <class V>
   static void describe(V& v) {
-    v.field("name", &StageStatus::name, "collect, train, compress, register, distribute or serve.", kRequired);
+    v.field("name", &StageStatus::name, "collect, train, compress, register, distribute or serve.",
+            kRequired);
     v.field("phase", &StageStatus::phase, "Waiting, Running, Done or Failed.");
     v.field("object", &StageStatus::object, "Object that carries it out, kind/name.");
-    v.field("message", &StageStatus::message, "What it does or why it failed.", FieldOptions{.length_max = 32768});
+    v.field("message", &StageStatus::message, "What it does or why it failed.",
+            FieldOptions{.length_max = 32768});
     v.field("startedAt", &StageStatus::startedAt, "Start.");
     v.field("finishedAt", &StageStatus::finishedAt, "End.");
   }
@@ -111,9 +117,12 @@ struct DeploymentStrategyStatus {
   static void describe(V& v) {
     v.field("phase", &DeploymentStrategyStatus::phase, "Pending, Running, Complete or Failed.");
     v.field("message", &DeploymentStrategyStatus::message, "Why.", FieldOptions{.length_max = 32768});
-    v.field("observedGeneration", &DeploymentStrategyStatus::observedGeneration, "Generation this status is about.");
-    v.field("stages", &DeploymentStrategyStatus::stages, "Stages in order.", FieldOptions{.list_map_key = "name"});
-    v.field("conditions", &DeploymentStrategyStatus::conditions, "Complete, Failed.", FieldOptions{.list_map_key = "type"});
+    v.field("observedGeneration", &DeploymentStrategyStatus::observedGeneration,
+            "Generation this status is about.");
+    v.field("stages", &DeploymentStrategyStatus::stages, "Stages in order.",
+            FieldOptions{.list_map_key = "name"});
+    v.field("conditions", &DeploymentStrategyStatus::conditions, "Complete, Failed.",
+            FieldOptions{.list_map_key = "type"});
   }
 };
 
@@ -122,15 +131,18 @@ struct PolicyRuleSpec {
   template <class V>
   static void describe(V& v) {
     v.field("name", &PolicyRuleSpec::name, "Shown in explanations.", kRequired);
-    v.field("condition", &PolicyRuleSpec::condition, "CEL over task, data, site, node, now, price.", kRequired);
-    v.field("action", &PolicyRuleSpec::action, "schedule_to(SITE), require(CEL), forbid(CEL) or prefer(CEL, weight).", kRequired);
+    v.field("condition", &PolicyRuleSpec::condition, "CEL over task, data, site, node, now, price.",
+            kRequired);
+    v.field("action", &PolicyRuleSpec::action,
+            "schedule_to(SITE), require(CEL), forbid(CEL) or prefer(CEL, weight).", kRequired);
   }
 };
 struct SchedulingPolicySpec {
   std::vector<PolicyRuleSpec> rules;
   template <class V>
   static void describe(V& v) {
-    v.field("rules", &SchedulingPolicySpec::rules, "Guards and preferences.", FieldOptions{.required = true, .list_map_key = "name"});
+    v.field("rules", &SchedulingPolicySpec::rules, "Guards and preferences.",
+            FieldOptions{.required = true, .list_map_key = "name"});
   }
 };
 

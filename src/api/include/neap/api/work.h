@@ -21,7 +21,8 @@ struct CheckpointSpec {
   std::int64_t intervalSteps = 0;
   template <class V>
   static void describe(V& v) {
-    v.field("intervalSteps", &CheckpointSpec::intervalSteps, "Steps between checkpoints; 0 is none.", FieldOptions{.minimum = 0});
+    v.field("intervalSteps", &CheckpointSpec::intervalSteps, "Steps between checkpoints; 0 is none.",
+            FieldOptions{.minimum = 0});
   }
 };
 struct QualityGate {
@@ -60,21 +61,27 @@ struct TrainingJobSpec {
   template <class V>
   static void describe(V& v) {
     v.field("type", &TrainingJobSpec::type, "training, compress or evaluate.");
-    v.field("command", &TrainingJobSpec::command, "Argument vector; {code} is the unpacked code folder.", kRequired);
+    v.field("command", &TrainingJobSpec::command, "Argument vector; {code} is the unpacked code folder.",
+            kRequired);
     v.field("code", &TrainingJobSpec::code, "Digest of the code archive in the registry.");
-    v.field("replicas", &TrainingJobSpec::replicas, "Members of the gang.", FieldOptions{.minimum = 1, .maximum = 100000});
-    v.field("processesPerReplica", &TrainingJobSpec::processesPerReplica, "Ranks started by each member.", FieldOptions{.minimum = 1, .maximum = 64});
+    v.field("replicas", &TrainingJobSpec::replicas, "Members of the gang.",
+            FieldOptions{.minimum = 1, .maximum = 100000});
+    v.field("processesPerReplica", &TrainingJobSpec::processesPerReplica, "Ranks started by each member.",
+            FieldOptions{.minimum = 1, .maximum = 64});
     v.field("resources", &TrainingJobSpec::resources, "Needed by each replica.");
-    v.field("inputs", &TrainingJobSpec::inputs, "Data and artifacts it reads.", FieldOptions{.list_map_key = "name"});
+    v.field("inputs", &TrainingJobSpec::inputs, "Data and artifacts it reads.",
+            FieldOptions{.list_map_key = "name"});
     v.field("parameters", &TrainingJobSpec::parameters, "Handed to the program.");
     v.field("environment", &TrainingJobSpec::environment, "NAME=value entries.");
     v.field("checkpoint", &TrainingJobSpec::checkpoint, "When to checkpoint.");
     v.field("interruption", &TrainingJobSpec::interruption, "never, checkpointed or restartable.");
     v.field("costStrategy", &TrainingJobSpec::costStrategy, "SpotPreemptible, OnDemand or PrivateFirst.");
-    v.field("allowedSites", &TrainingJobSpec::allowedSites, "Only these sites, names or aliases; empty is any that policy allows.");
+    v.field("allowedSites", &TrainingJobSpec::allowedSites,
+            "Only these sites, names or aliases; empty is any that policy allows.");
     v.field("queue", &TrainingJobSpec::queue, "Queue it waits in.");
     v.field("priorityClass", &TrainingJobSpec::priorityClass, "Priority class.");
-    v.field("backoffLimit", &TrainingJobSpec::backoffLimit, "Failed runs before it gives up; interruptions do not count.", FieldOptions{.minimum = 0});
+    v.field("backoffLimit", &TrainingJobSpec::backoffLimit,
+            "Failed runs before it gives up; interruptions do not count.", FieldOptions{.minimum = 0});
     v.field("deadline", &TrainingJobSpec::deadline, "When it must be done.");
     v.field("expectedDuration", &TrainingJobSpec::expectedDuration, "Estimate, like 20m.");
     v.field("gates", &TrainingJobSpec::gates, "Checks on its metrics; a failed one fails the job.");
@@ -128,24 +135,29 @@ struct TrainingJobStatus {
   template <class V>
   static void describe(V& v) {
     v.field("phase", &TrainingJobStatus::phase, "Where it is in its life.");
-    v.field("message", &TrainingJobStatus::message, "Why it waits or failed.", FieldOptions{.length_max = 32768});
+    v.field("message", &TrainingJobStatus::message, "Why it waits or failed.",
+            FieldOptions{.length_max = 32768});
     v.field("site", &TrainingJobStatus::site, "Site of the current epoch.");
     v.field("capacityType", &TrainingJobStatus::capacityType, "Capacity of the current epoch.");
     v.field("epoch", &TrainingJobStatus::epoch, "Latest epoch planned.");
     v.field("committedEpoch", &TrainingJobStatus::committedEpoch, "Epoch whose members may run.");
-    v.field("rendezvous", &TrainingJobStatus::rendezvous, "host:port where ranks of the committed epoch meet.");
+    v.field("rendezvous", &TrainingJobStatus::rendezvous,
+            "host:port where ranks of the committed epoch meet.");
     v.field("interruptions", &TrainingJobStatus::interruptions, "Times capacity was taken away.");
     v.field("failures", &TrainingJobStatus::failures, "Times a member failed by itself.");
     v.field("step", &TrainingJobStatus::step, "Last step reported.");
-    v.field("stepsRepeated", &TrainingJobStatus::stepsRepeated, "Steps executed more than once, over all epochs.");
+    v.field("stepsRepeated", &TrainingJobStatus::stepsRepeated,
+            "Steps executed more than once, over all epochs.");
     v.field("checkpoint", &TrainingJobStatus::checkpoint, "Newest durable checkpoint.");
     v.field("runs", &TrainingJobStatus::runs, "Epochs so far.", FieldOptions{.list_map_key = "epoch"});
-    v.field("outputs", &TrainingJobStatus::outputs, "What it produced.", FieldOptions{.list_map_key = "name"});
+    v.field("outputs", &TrainingJobStatus::outputs, "What it produced.",
+            FieldOptions{.list_map_key = "name"});
     v.field("metrics", &TrainingJobStatus::metrics, "Final metrics.");
     v.field("startedAt", &TrainingJobStatus::startedAt, "First commit.");
     v.field("finishedAt", &TrainingJobStatus::finishedAt, "End.");
     v.field("explanation", &TrainingJobStatus::explanation, "Reasons of the latest decision.");
-    v.field("conditions", &TrainingJobStatus::conditions, "Complete, Failed, Scheduled.", FieldOptions{.list_map_key = "type"});
+    v.field("conditions", &TrainingJobStatus::conditions, "Complete, Failed, Scheduled.",
+            FieldOptions{.list_map_key = "type"});
   }
 };
 
@@ -180,7 +192,8 @@ struct CollectWork {
     v.field("dataset", &CollectWork::dataset, "Dataset whose part is collected.", kRequired);
     v.field("path", &CollectWork::path, "Folder below the agent's data root.", kRequired);
     v.field("level", &CollectWork::level, "Level of the raw records.", kRequired);
-    v.field("declassification", &CollectWork::declassification, "Named rule that makes what may leave.", kRequired);
+    v.field("declassification", &CollectWork::declassification, "Named rule that makes what may leave.",
+            kRequired);
     v.field("version", &CollectWork::version, "DatasetVersion being made.", kRequired);
   }
 };
@@ -188,8 +201,10 @@ struct ServeLimits {
   std::int64_t maxConcurrency = 8, maxQueue = 32;
   template <class V>
   static void describe(V& v) {
-    v.field("maxConcurrency", &ServeLimits::maxConcurrency, "Requests computed at once.", FieldOptions{.minimum = 1});
-    v.field("maxQueue", &ServeLimits::maxQueue, "Requests waiting before overflow.", FieldOptions{.minimum = 0});
+    v.field("maxConcurrency", &ServeLimits::maxConcurrency, "Requests computed at once.",
+            FieldOptions{.minimum = 1});
+    v.field("maxQueue", &ServeLimits::maxQueue, "Requests waiting before overflow.",
+            FieldOptions{.minimum = 0});
   }
 };
 // A place an overloaded edge may send a request to, in order of preference; data policy still decides.
@@ -217,7 +232,8 @@ struct ServeWork {
     v.field("modelVersion", &ServeWork::modelVersion, "ModelVersion that answers.", kRequired);
     v.field("manifestDigest", &ServeWork::manifestDigest, "OCI manifest of it.", kRequired);
     v.field("file", &ServeWork::file, "Layer title to load; empty is the only model layer.");
-    v.field("shadowModelVersion", &ServeWork::shadowModelVersion, "ModelVersion that is checked on copies of live requests.");
+    v.field("shadowModelVersion", &ServeWork::shadowModelVersion,
+            "ModelVersion that is checked on copies of live requests.");
     v.field("shadowManifestDigest", &ServeWork::shadowManifestDigest, "OCI manifest of it.");
     v.field("defaultLevel", &ServeWork::defaultLevel, "Level of requests that carry none.");
     v.field("limits", &ServeWork::limits, "When a replica counts as full.");
@@ -243,8 +259,10 @@ struct AllocationSpec {
     v.field("site", &AllocationSpec::site, "Site of that node.", kImmutable);
     v.field("ownerKind", &AllocationSpec::ownerKind, "Kind of the owner.", kImmutable);
     v.field("ownerName", &AllocationSpec::ownerName, "Name of the owner.", kImmutable);
-    v.field("epoch", &AllocationSpec::epoch, "Epoch of the gang it belongs to.", FieldOptions{.immutable = true});
-    v.field("committedEpoch", &AllocationSpec::committedEpoch, "Stamped once the owner's epoch is committed.");
+    v.field("epoch", &AllocationSpec::epoch, "Epoch of the gang it belongs to.",
+            FieldOptions{.immutable = true});
+    v.field("committedEpoch", &AllocationSpec::committedEpoch,
+            "Stamped once the owner's epoch is committed.");
     v.field("replica", &AllocationSpec::replica, "Index in the gang.", FieldOptions{.immutable = true});
     v.field("rendezvous", &AllocationSpec::rendezvous, "host:port where ranks meet.");
     v.field("desired", &AllocationSpec::desired, "Run or Stop.", FieldOptions{.pattern = "Run|Stop"});
@@ -285,8 +303,10 @@ struct AllocationStatus {
   std::vector<Condition> conditions;
   template <class V>
   static void describe(V& v) {
-    v.field("phase", &AllocationStatus::phase, "Reserved, Prepared, Running, Draining, Succeeded, Failed or Released.");
-    v.field("reason", &AllocationStatus::reason, "Stable word: Interrupted, GracefulStop, ExitCode, InputMissing.");
+    v.field("phase", &AllocationStatus::phase,
+            "Reserved, Prepared, Running, Draining, Succeeded, Failed or Released.");
+    v.field("reason", &AllocationStatus::reason,
+            "Stable word: Interrupted, GracefulStop, ExitCode, InputMissing.");
     v.field("message", &AllocationStatus::message, "What happened.", FieldOptions{.length_max = 32768});
     v.field("exitCode", &AllocationStatus::exitCode, "Exit code of the program.");
     v.field("rendezvous", &AllocationStatus::rendezvous, "host:port that replica 0 offers.");
@@ -305,7 +325,8 @@ struct AllocationStatus {
     v.field("startedAt", &AllocationStatus::startedAt, "Start of the run.");
     v.field("finishedAt", &AllocationStatus::finishedAt, "End of the run.");
     v.field("runSeconds", &AllocationStatus::runSeconds, "Seconds it has held its resources, monotonic.");
-    v.field("conditions", &AllocationStatus::conditions, "Unreachable and others.", FieldOptions{.list_map_key = "type"});
+    v.field("conditions", &AllocationStatus::conditions, "Unreachable and others.",
+            FieldOptions{.list_map_key = "type"});
   }
 };
 

@@ -36,7 +36,8 @@ class CancelToken {
   CancelToken() = default;  // never cancelled
   explicit CancelToken(std::shared_ptr<detail::CancelState> state) : state_(std::move(state)) {}
   bool is_cancelled() const;
-  // Runs `callback` once on cancellation, at once when already cancelled. Dropping the registration revokes it.
+  // Runs `callback` once on cancellation, at once when already cancelled. Dropping the registration revokes
+  // it.
   [[nodiscard]] CancelRegistration on_cancel(std::move_only_function<void()> callback) const;
 
  private:

@@ -3,11 +3,11 @@
 // Thread safety: as any value type. Numbers: integers stay integers up to 64 bits.
 #pragma once
 
-#include <boost/json/value.hpp>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/string.hpp>
 #include <boost/json/serialize.hpp>
+#include <boost/json/string.hpp>
+#include <boost/json/value.hpp>
 #include <initializer_list>
 #include <string>
 #include <string_view>

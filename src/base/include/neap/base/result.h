@@ -68,9 +68,9 @@ inline Status ok() { return {}; }
 #define NEAP_CONCAT(a, b) NEAP_CONCAT_INNER(a, b)
 
 // NEAP_TRY(auto value, expression): in a plain function.
-#define NEAP_TRY_IMPL(tmp, decl, ret, ...)                     \
-  auto tmp = (__VA_ARGS__);                                    \
-  if (!tmp) ret std::unexpected(std::move(tmp).error());       \
+#define NEAP_TRY_IMPL(tmp, decl, ret, ...)               \
+  auto tmp = (__VA_ARGS__);                              \
+  if (!tmp) ret std::unexpected(std::move(tmp).error()); \
   decl = *std::move(tmp)
 #define NEAP_TRY(decl, ...) NEAP_TRY_IMPL(NEAP_CONCAT(neap_try_, __LINE__), decl, return, __VA_ARGS__)
 // NEAP_CO_TRY(auto value, co_await expression): in a coroutine.
@@ -78,5 +78,6 @@ inline Status ok() { return {}; }
 // The same for Status, where no value is wanted.
 #define NEAP_TRY_VOID(...) \
   if (auto neap_status = (__VA_ARGS__); !neap_status) return std::unexpected(std::move(neap_status).error())
-#define NEAP_CO_TRY_VOID(...) \
-  if (auto neap_status = (__VA_ARGS__); !neap_status) co_return std::unexpected(std::move(neap_status).error())
+#define NEAP_CO_TRY_VOID(...)                         \
+  if (auto neap_status = (__VA_ARGS__); !neap_status) \
+  co_return std::unexpected(std::move(neap_status).error())

@@ -51,13 +51,16 @@ class ResourceClient {
   virtual Task<Result<Json>> get(CallContext ctx, ResourcePath path) = 0;
   // The list object: metadata.resourceVersion, metadata.continue, items.
   virtual Task<Result<Json>> list(CallContext ctx, ResourcePath path, ListOptions options) = 0;
-  virtual Task<Result<Json>> create(CallContext ctx, ResourcePath path, Json object, WriteOptions options) = 0;
+  virtual Task<Result<Json>> create(CallContext ctx, ResourcePath path, Json object,
+                                    WriteOptions options) = 0;
   // Replaces; the object's resourceVersion makes it compare-and-swap.
-  virtual Task<Result<Json>> update(CallContext ctx, ResourcePath path, Json object, WriteOptions options) = 0;
+  virtual Task<Result<Json>> update(CallContext ctx, ResourcePath path, Json object,
+                                    WriteOptions options) = 0;
   virtual Task<Result<Json>> patch(CallContext ctx, ResourcePath path, PatchType type, Json patch,
                                    WriteOptions options) = 0;
   virtual Task<Result<Json>> remove(CallContext ctx, ResourcePath path, WriteOptions options) = 0;
-  virtual Task<Result<std::unique_ptr<WatchStream>>> watch(CallContext ctx, ResourcePath path, ListOptions options,
+  virtual Task<Result<std::unique_ptr<WatchStream>>> watch(CallContext ctx, ResourcePath path,
+                                                           ListOptions options,
                                                            std::string resource_version) = 0;
 };
 

@@ -15,8 +15,12 @@ class TypedClient {
   explicit TypedClient(ResourceClient& client) : client_(client) {}
 
   static ResourcePath path(std::string ns, std::string name, std::string subresource = {}) {
-    return {std::string(api::kGroup), std::string(api::kVersion), std::string(api::KindOf<T>::plural),
-            std::move(ns),            std::move(name),            std::move(subresource)};
+    return {std::string(api::kGroup),
+            std::string(api::kVersion),
+            std::string(api::KindOf<T>::plural),
+            std::move(ns),
+            std::move(name),
+            std::move(subresource)};
   }
   Task<Result<T>> get(CallContext ctx, std::string ns, std::string name) {
     NEAP_CO_TRY(const auto json, co_await client_.get(ctx, path(ns, name)));

@@ -52,7 +52,8 @@ class ClusterState {
 
   // Allocations of one owner; `epoch` < 0 means any.
   std::vector<const api::Allocation*> allocations_of(const std::string& ns, std::string_view owner_kind,
-                                                     const std::string& owner_name, std::int64_t epoch = -1) const;
+                                                     const std::string& owner_name,
+                                                     std::int64_t epoch = -1) const;
   // By name, alias or "name" label; null when nothing matches.
   const api::Site* resolve_site(const std::string& word) const;
 
@@ -60,7 +61,8 @@ class ClusterState {
   std::tuple<ObjectMap<api::Site>, ObjectMap<api::Link>, ObjectMap<api::Node>, ObjectMap<api::Dataset>,
              ObjectMap<api::DatasetVersion>, ObjectMap<api::DataPolicy>, ObjectMap<api::SchedulingPolicy>,
              ObjectMap<api::TrainingJob>, ObjectMap<api::Allocation>, ObjectMap<api::Model>,
-             ObjectMap<api::ModelVersion>, ObjectMap<api::InferenceService>, ObjectMap<api::DeploymentStrategy>>
+             ObjectMap<api::ModelVersion>, ObjectMap<api::InferenceService>,
+             ObjectMap<api::DeploymentStrategy>>
       maps_;
 };
 

@@ -21,11 +21,11 @@ using RecordSink = std::function<Task<Status>(Json)>;
 
 struct Options {
   Duration tick = 2s;
-  Duration settle = 20ms;          // collect a burst of changes into one pass
-  Duration lease_grace = 10s;      // past a lease's end before its work counts as gone
+  Duration settle = 20ms;      // collect a burst of changes into one pass
+  Duration lease_grace = 10s;  // past a lease's end before its work counts as gone
   Duration prepare_timeout = 3min;
   std::uint64_t seed = 1;
-  std::string server_site;         // where registry and state live
+  std::string server_site;  // where registry and state live
   std::string server_node;
 };
 

@@ -14,7 +14,7 @@ namespace neap::controllers {
 struct PublishRequest {
   std::string repository;  // "project/model"
   std::string tag;
-  std::string file;        // the layer to serve
+  std::string file;  // the layer to serve
   std::vector<api::ArtifactRef> files;
   api::Lineage lineage;
   Json metrics;

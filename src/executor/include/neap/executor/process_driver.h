@@ -20,7 +20,7 @@
 namespace neap::executor {
 
 struct WorkSpec {
-  std::string id;  // allocation uid
+  std::string id;         // allocation uid
   std::string directory;  // exists; holds process.json and log
   // One entry per process: argv and environment.
   struct Program {

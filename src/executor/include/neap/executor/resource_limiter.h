@@ -25,7 +25,8 @@ class ResourceLimiter {
   enum class Layout { kNone, kV1, kV2 };
   // `root` is where cgroups are mounted; tests hand in a folder of their own. `owner` keeps the groups of
   // several agents on one machine apart.
-  static ResourceLimiter detect(io::FileSystem& files, std::string owner, std::string root = "/sys/fs/cgroup");
+  static ResourceLimiter detect(io::FileSystem& files, std::string owner,
+                                std::string root = "/sys/fs/cgroup");
 
   Layout layout() const { return layout_; }
   // "cgroup-v2", "cgroup-v1" or "none: <why>".

@@ -383,6 +383,8 @@ Fault time_arithmetic(Op op, const Value& a, const Value& b, Value& out) {
     if (span.nanos < 0) span = {span.seconds - 1, span.nanos + 1'000'000'000};
     return is_timestamp_in_range(span) ? give(out, Value::timestamp(span)) : Fault::kOverflow;
   }
+  // The difference of two points must fit 64-bit nanoseconds, as the conformance tests have it.
+  if (a_is_point && (r > kIntMax || r < kIntMin)) return Fault::kOverflow;
   const TimeSpan span = normalized(r);
   return is_duration_in_range(span) ? give(out, Value::duration(span)) : Fault::kOverflow;
 }

@@ -81,6 +81,7 @@ Result<api::ServeWork> serve_work(const Pass& pass, const InferenceService& s, c
   api::ServeWork work;
   work.service = s.metadata.name;
   work.model = s.spec.model;
+  work.repository = mv->spec.repository;
   work.modelVersion = version;
   work.manifestDigest = mv->spec.manifestDigest;
   work.file = mv->spec.file;

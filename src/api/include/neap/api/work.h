@@ -220,7 +220,7 @@ struct OverflowTarget {
   }
 };
 struct ServeWork {
-  std::string service, model, modelVersion, manifestDigest, file;
+  std::string service, model, repository, modelVersion, manifestDigest, file;
   std::string shadowModelVersion, shadowManifestDigest;
   DataLevel defaultLevel = DataLevel::kL2;
   ServeLimits limits;
@@ -229,6 +229,7 @@ struct ServeWork {
   static void describe(V& v) {
     v.field("service", &ServeWork::service, "InferenceService it belongs to.", kRequired);
     v.field("model", &ServeWork::model, "Name clients ask for.", kRequired);
+    v.field("repository", &ServeWork::repository, "Registry repository of the versions.", kRequired);
     v.field("modelVersion", &ServeWork::modelVersion, "ModelVersion that answers.", kRequired);
     v.field("manifestDigest", &ServeWork::manifestDigest, "OCI manifest of it.", kRequired);
     v.field("file", &ServeWork::file, "Layer title to load; empty is the only model layer.");

@@ -70,7 +70,7 @@ class Http : public ::testing::Test {
   }
   World world;
 };
-using Worlds = ::testing::Types<RealWorld>;
+using Worlds = ::testing::Types<RealWorld, SimulatedWorld>;
 TYPED_TEST_SUITE(Http, Worlds);
 
 TYPED_TEST(Http, carries_requests_and_replies_over_one_kept_connection) {

@@ -7,6 +7,7 @@
 
 #include "neap/base/task_group.h"
 #include "neap/io/real_runtime.h"
+#include "neap/io/sim_runtime.h"
 
 namespace neap::io {
 
@@ -25,6 +26,32 @@ class RealWorld {
  private:
   std::unique_ptr<RealRuntime> runtime_;
   std::filesystem::path directory_;
+};
+
+class SimulatedWorld {
+ public:
+  SimulatedWorld() : world_(42), machine_(world_.add_machine("hq")) {
+    (void)runtime().files().make_directories("/state");
+  }
+  Runtime& runtime() { return machine_.runtime(); }
+  std::string directory() const { return "/state"; }
+  Endpoint any_endpoint() const { return {"hq", 0, {}}; }
+  void run(Task<void> task) {
+    TaskGroup group(runtime().executor());
+    bool done = false;
+    group.spawn([](Task<void> inner, bool& flag) -> Task<void> {
+      co_await std::move(inner);
+      flag = true;
+    }(std::move(task), done));
+    world_.run_for(1h, [&] { return done && group.running() == 0; });
+    EXPECT_TRUE(done) << "the scenario did not end within an hour of simulated time";
+    if (!done) group.abandon();
+  }
+  SimWorld& world() { return world_; }
+
+ private:
+  SimWorld world_;
+  SimMachine& machine_;
 };
 
 }  // namespace neap::io

@@ -1,0 +1,75 @@
+// RevisionTable: the database of a SqliteStore, as synchronous calls for worker threads.
+//
+// Schema 1: revisions(id, key, value, create_rev, deleted, sum) holds every version not yet forgotten,
+// id as in History; current(key, id, create_rev) points to the live ones; meta(name, value).
+//
+// Threads: apply() and checkpoint() from one thread at a time; the readers from any.
+#pragma once
+
+#include <mutex>
+#include <span>
+
+#include "internal/history.h"
+#include "internal/io_vfs.h"
+#include "internal/sqlite.h"
+#include "neap/io/runtime.h"
+
+namespace neap::store::internal {
+
+struct CommitOutcome {
+  Result<Revision> revision = Revision{};
+  std::vector<HistoryEntry> entries;
+};
+
+struct BatchOutcome {
+  // The transaction as a whole; when it failed, nothing of it may be acknowledged.
+  Status transaction;
+  std::vector<CommitOutcome> commits;
+  Revision newest{};
+  // History up to here is forgotten, and whether that is all that was asked for.
+  EventId forgotten_through = 0;
+  bool forgot_all = true;
+  std::uint64_t wal_pages = 0;
+};
+
+class RevisionTable {
+ public:
+  static Result<std::unique_ptr<RevisionTable>> open(io::Runtime& runtime, const std::string& directory,
+                                                     bool use_io_vfs);
+  ~RevisionTable();
+
+  Revision opened_at() const { return newest_; }
+  EventId opened_forgotten_through() const { return forgotten_through_; }
+
+  // One transaction: the commits in order, each all or nothing, then forgetting of up to `forget_rows`
+  // old rows on the way to `forget_target` (0 = none).
+  BatchOutcome apply(std::span<const std::vector<Op>> commits, Revision forget_target,
+                     std::size_t forget_rows);
+  Status checkpoint(bool truncate);
+
+  Result<std::optional<KeyValue>> get(const std::string& key);
+  Result<ListPage> list(const std::string& prefix, const ListOptions& options);
+  Result<std::vector<HistoryEntry>> load_events(const std::string& prefix, EventId after, EventId through,
+                                                std::size_t max);
+
+ private:
+  struct Lock;
+  RevisionTable() = default;
+  Status prepare(Connection& writer, const std::string& path);
+  Status apply_commit(const std::vector<Op>& ops, CommitOutcome& out);
+  Status apply_op(const Op& op, EventId id, CommitOutcome& out);
+  Status forget(Revision target, std::size_t rows, BatchOutcome& out);
+
+  std::unique_ptr<Lock> lock_;
+  std::unique_ptr<IoVfs> vfs_;
+  std::unique_ptr<Connection> writer_;
+  std::unique_ptr<Connection> separate_reader_;
+  Connection* reader_ = nullptr;
+  std::mutex writer_mutex_;
+  std::mutex separate_reader_mutex_;
+  std::mutex* reader_mutex_ = nullptr;
+  Revision newest_{};
+  EventId forgotten_through_ = 0;
+};
+
+}  // namespace neap::store::internal

@@ -26,6 +26,13 @@ struct FieldProblem {
   std::string message;  // what, why, what next
   bool unknown_field = false;
 };
+// `spec.train.replicas: must be at least 1, is 0`; for an unknown field `unknown field "spec.x"`.
+std::string to_sentence(const FieldProblem& problem);
+// All of them, joined by "; ".
+std::string to_sentences(std::span<const FieldProblem> problems);
+// What a refused write answers: kFailedPrecondition (422 Invalid, "api.object.invalid"), or, when nothing but
+// unknown fields is wrong, kInvalidArgument (400, "api.field.unknown", `strict decoding error: ...`).
+Error error_of_problems(std::span<const FieldProblem> problems);
 
 struct KindEntry {
   std::string group, version, kind, plural, singular;
@@ -35,7 +42,8 @@ struct KindEntry {
   bool has_scale = false;
   std::vector<Column> columns;                 // after NAME, before AGE
   std::vector<std::string> selectable_fields;  // beside metadata.name and metadata.namespace
-  Json schema;                                 // OpenAPI v3 schema object
+  // OpenAPI v3 schema object of the whole document; metadata is written out.
+  Json schema;
   std::string doc;
 
   std::string api_version() const { return group.empty() ? version : group + "/" + version; }
@@ -49,11 +57,13 @@ struct KindEntry {
 
 class KindTable {
  public:
-  // All kinds of neap.dev/v1 and the parts of v1, coordination, rbac, events that Neap serves.
+  // All kinds of neap.dev/v1, the parts of v1, apps, batch, coordination and rbac that Neap serves, and the
+  // document shapes of others that are stored as applied.
   static const KindTable& standard();
   const KindEntry* find(std::string_view group, std::string_view version, std::string_view plural) const;
   const KindEntry* find_kind(std::string_view group, std::string_view version, std::string_view kind) const;
-  // By plural, singular, kind or short name, any group: how people type it.
+  // By plural, singular, kind or short name, any case; "plural.group" picks the group. Of several groups
+  // neap.dev wins: how people type it.
   const KindEntry* find_by_alias(std::string_view word) const;
   std::span<const KindEntry> all() const { return entries_; }
 

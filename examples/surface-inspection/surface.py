@@ -44,9 +44,9 @@ def load_dataset(directory: Path) -> tuple[Split, Split]:
         before = len(labels)
         with open(records_path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
-                label, test = _parse_record(line, records_path, number)
+                label, in_test = _parse_record(line, records_path, number)
                 labels.append(label)
-                is_test.append(test)
+                is_test.append(in_test)
         pixels = numpy.fromfile(records_path.with_name("images.bin"), dtype=numpy.uint8)
         if len(pixels) != (len(labels) - before) * IMAGE_BYTES:
             raise SystemExit(
@@ -114,8 +114,8 @@ def make_teacher() -> nn.Sequential:
     return convolutional(16, 32, 64)
 
 
-def make_student() -> nn.Sequential:
-    return convolutional(8, 16, 32)
+def make_student(hidden: int = 32) -> nn.Sequential:
+    return convolutional(8, 16, hidden)
 
 
 def accuracy(model: nn.Module, split: Split, batch: int = 500) -> float:

@@ -50,6 +50,7 @@ class Job:
         self._stop_agreed = False
         self._last_step = facts.resume.step if facts.resume else 0
         self._saved_step = self._last_step
+        self._reported = False
         self._unannounced: dict[str, Any] | None = None
         self._partials_removed = False
         self._closed = False
@@ -115,6 +116,7 @@ class Job:
         if step < self._last_step:
             raise ValueError(f"step {step} was reported after step {self._last_step}; steps only grow")
         self._last_step = step
+        self._reported = True
         if self._reporter is not None:
             progress: dict[str, Any] = {"step": step, "metrics": metrics}
             if epoch is not None:
@@ -193,7 +195,7 @@ class Job:
 
     def _deliver_progress(self, step: int) -> None:
         assert self._reporter is not None
-        if step > self._last_step:
+        if step > self._last_step or not self._reported:
             self.report(step)
         self._reporter.flush()
 

@@ -42,11 +42,21 @@ class CompressionTest(unittest.TestCase):
         cls.bad = cls.compress("bad", bad_model=True)
 
     @classmethod
-    def compress(cls, name: str, **parameters: Any) -> gang.GangRun:
+    def compress(
+        cls, name: str, *, resume: Any = None, act_at_step: int = 0, to_ranks: tuple[int, ...] = (), **parameters: Any
+    ) -> gang.GangRun:
         inputs = {"dataset": cls.dataset, "teacher": cls.root / "teacher" / "outputs-0"}
         small = {"steps": 80, "batch_size": 64, "calibration_samples": 40, "probe_samples": 50}
         return gang.run_gang(
-            "compress.py", cls.root / name, ranks=1, inputs=inputs, interval=40, parameters={**small, **parameters}
+            "compress.py",
+            cls.root / name,
+            ranks=1,
+            inputs=inputs,
+            interval=40,
+            parameters={**small, **parameters},
+            resume=resume,
+            act_at_step=act_at_step,
+            to_ranks=to_ranks,
         )
 
     def metrics(self, name: str) -> dict[str, Any]:
@@ -79,7 +89,7 @@ class CompressionTest(unittest.TestCase):
         for name in ("student.onnx", "student.int8.onnx"):
             path = str(self.root / "good" / "outputs-0" / name)
             opsets = {opset.domain: opset.version for opset in onnx.load(path).opset_import}
-            self.assertEqual(opsets[""], 13)
+            self.assertEqual(opsets, {"": 13})
             session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
             (model_input,), (model_output,) = session.get_inputs(), session.get_outputs()
             self.assertEqual(
@@ -105,6 +115,24 @@ class CompressionTest(unittest.TestCase):
         (logits,) = session.run([probe["output"]], {probe["input"]: pictures})
         correct = (logits.argmax(1) == [sample["label"] for sample in probe["samples"]]).mean()
         self.assertAlmostEqual(correct, self.metrics("good")["accuracy_int8"], delta=0.25)
+
+    def test_pruning_makes_the_file_smaller_and_states_what_it_cost(self) -> None:
+        pruned = self.compress("pruned", prune_share=0.5, prune_steps=60)
+        self.assertEqual(pruned.exit_codes, [0], pruned.logs)
+        before, after = self.metrics("good"), self.metrics("pruned")
+        self.assertEqual(after["accuracy_distilled"], before["accuracy_distilled"])
+        self.assertLess(after["bytes_int8"], 0.7 * before["bytes_int8"])
+        self.assertLess(after["accuracy_drop_pruning"], 0.15)
+        drops = sum(after[f"accuracy_drop_{part}"] for part in ("distillation", "pruning", "int8"))
+        self.assertAlmostEqual(drops, after["accuracy_drop_total"], places=5)
+
+    def test_an_interrupted_distillation_resumes_to_the_same_model(self) -> None:
+        first = self.compress("cut", act_at_step=30, to_ranks=(0,))
+        self.assertEqual(first.exit_codes, [75], first.logs)
+        second = self.compress("continued", resume=first.checkpoints()[-1])
+        self.assertEqual(second.exit_codes, [0], second.logs)
+        names = ("accuracy_student", "accuracy_int8", "bytes_int8")
+        self.assertEqual([self.metrics("continued")[n] for n in names], [self.metrics("good")[n] for n in names])
 
     def test_a_bad_model_is_published_with_its_true_accuracy(self) -> None:
         self.assertEqual(self.bad.exit_codes, [0], self.bad.logs)

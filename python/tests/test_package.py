@@ -361,6 +361,17 @@ job.finish()
         self.assertEqual(agent.bodies("/v1/metrics"), [])
         self.assertEqual(agent.violations, [])
 
+    def test_a_stop_before_the_first_step_of_a_resumed_run_reports_the_resumed_step(self) -> None:
+        agent = self.agent(resume={"path": str(self.root / "c"), "step": 40})
+        (self.root / "c").touch()
+        job = self.job(agent)
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.assertTrue(job.should_stop())
+        with self.assertRaises(SystemExit) as caught:
+            job.exit_interrupted(40, lambda path: self.fail("step 40 is saved already"))
+        self.assertEqual(caught.exception.code, 75)
+        self.assertEqual([body["step"] for body in agent.bodies("/v1/progress")], [40])
+
     def test_a_checkpoint_that_exists_is_not_written_again_for_the_stop(self) -> None:
         agent = self.agent()
         self.assertEqual(self.run_script(agent, signal_at=40).returncode, neap.EXIT_INTERRUPTED)

@@ -30,11 +30,11 @@ class TrainingTest(unittest.TestCase):
         cls.undisturbed = cls.train("undisturbed")
 
     @classmethod
-    def train(cls, name: str, **arguments: Any) -> gang.GangRun:
+    def train(cls, name: str, ranks: int = 2, **arguments: Any) -> gang.GangRun:
         return gang.run_gang(
             "train.py",
             cls.root / name,
-            ranks=2,
+            ranks=ranks,
             inputs={"dataset": cls.dataset},
             interval=INTERVAL,
             parameters={"steps": STEPS, "batch_size": 64, "learning_rate": 0.01},
@@ -43,7 +43,7 @@ class TrainingTest(unittest.TestCase):
 
     def assert_same_end(self, first: gang.GangRun, second: gang.GangRun, name: str) -> None:
         """Every step of both parts has the loss of the undisturbed run, and the weights are equal bit by bit."""
-        self.assertEqual(second.exit_codes, [0, 0], second.logs)
+        self.assertEqual(set(second.exit_codes), {0}, second.logs)
         for part in (first, second):
             for step, loss in part.losses().items():
                 self.assertEqual(loss, self.undisturbed.losses()[step], f"step {step}")
@@ -83,10 +83,12 @@ class TrainingTest(unittest.TestCase):
         self.assertEqual(first.executed_steps() + second.executed_steps(), list(range(1, STEPS + 1)))
         self.assert_same_end(first, second, "resumed")
 
-    def test_a_killed_gang_loses_at_most_one_interval(self) -> None:
-        first = self.train("killed", act_at_step=23, send=signal.SIGKILL, to_ranks=(0, 1))
-        self.assertEqual(first.exit_codes, [-signal.SIGKILL, -signal.SIGKILL])
+    def test_a_rank_that_dies_ends_its_peer_with_the_exact_step_and_costs_at_most_one_interval(self) -> None:
+        first = self.train("killed", act_at_step=23, send=signal.SIGKILL, to_ranks=(1,))
+        self.assertEqual(first.exit_codes[1], -signal.SIGKILL)
+        self.assertNotIn(first.exit_codes[0], (0, 75), first.logs)
         executed, checkpoint = first.executed_steps()[-1], first.checkpoints()[-1]
+        self.assertEqual(first.last_reported_step(), executed)
         self.assertLessEqual(executed - checkpoint["step"], INTERVAL)
         self.assertGreaterEqual(checkpoint["step"], 20)
 
@@ -95,13 +97,13 @@ class TrainingTest(unittest.TestCase):
         self.assert_same_end(first, second, "after-kill")
 
     def test_a_resume_from_the_last_step_only_publishes(self) -> None:
-        run = self.train("finished", resume=self.undisturbed.checkpoints()[-1])
+        run = self.train("finished", ranks=1, resume=self.undisturbed.checkpoints()[-1])
         self.assertEqual(run.executed_steps(), [])
         self.assert_same_end(self.undisturbed, run, "finished")
 
     def test_a_checkpoint_of_another_step_is_refused(self) -> None:
-        run = self.train("mixed-up", resume={**self.undisturbed.checkpoints()[0], "step": 20})
-        self.assertEqual(run.exit_codes, [1, 1])
+        run = self.train("mixed-up", ranks=1, resume={**self.undisturbed.checkpoints()[0], "step": 20})
+        self.assertEqual(run.exit_codes, [1])
         self.assertIn("holds step 10, the job says 20", run.logs[0])
 
     def test_a_dataset_whose_pictures_and_records_disagree_is_refused(self) -> None:

@@ -26,6 +26,7 @@ struct Collector {
   MessageHead head;
   Status refused;
   bool head_done = false;
+  std::size_t skipped = 0, scanned = 0;  // of the bytes before the head, and of the head
   bool has_length = false, has_encoding = false;
   std::string* body = nullptr;
 
@@ -95,38 +96,50 @@ bool has_folded_line(std::string_view head) {
   return head.find("\n ") != std::string_view::npos || head.find("\n\t") != std::string_view::npos;
 }
 
+std::unexpected<Error> head_too_large(std::string_view text, std::size_t max) {
+  if (text.substr(0, max).find("\r\n") == std::string_view::npos)
+    return fail(Code::kInvalidArgument, "http.target.too_long", "the first line of the message is too long");
+  return fail(Code::kResourceExhausted, "http.headers.too_large",
+              fmt::format("the message head is larger than {} bytes", max));
+}
+
+std::unexpected<Error> head_error(const Collector& got, const error_code& ec) {
+  if (!got.refused) return fail(got.refused.error());
+  const std::string detail = fmt::format("the message head is malformed: {}", ec.message());
+  if (ec == bhttp::error::multiple_content_length || ec == bhttp::error::bad_transfer_encoding ||
+      (ec == bhttp::error::bad_content_length && (got.has_encoding || got.has_length)))
+    return fail(Code::kInvalidArgument, "http.length.ambiguous", detail);
+  if (ec == bhttp::error::bad_content_length)
+    return fail(Code::kInvalidArgument, "http.length.invalid", detail);
+  return fail(Code::kInvalidArgument, "http.malformed", detail);
+}
+
+// The head is given to the parser whole: fed piecemeal, Beast limits single lines, not their sum.
 template <bool kIsRequest>
 Result<bool> put_head_of(Parser<kIsRequest>& parser, std::string_view data, std::size_t& used) {
+  Collector& got = parser.got;
+  const std::size_t max = got.limits->header_bytes_max;
   used = 0;
-  std::size_t skipped = 0;
   // RFC 9112, 2.2: a server ignores an empty line before the request line.
-  while (kIsRequest && !parser.got_some() && skipped < 4 && data.substr(skipped).starts_with("\r\n"))
-    skipped += 2;
-  if (kIsRequest && data.substr(skipped) == "\r") return false;
-  error_code ec;
-  const std::string_view text = data.substr(skipped);
-  const std::size_t n = parser.put(boost::asio::const_buffer(text.data(), text.size()), ec);
-  if (ec == bhttp::error::need_more) {
-    // Beast looks only for the end of the head: what is no HTTP at all shall not wait for it.
-    if (const auto nul = text.find('\0'); nul != std::string_view::npos)
-      return fail(Code::kInvalidArgument, "http.malformed", "the message head contains a NUL");
+  while (kIsRequest && got.scanned == 0 && got.skipped < 4 && data.substr(got.skipped).starts_with("\r\n"))
+    got.skipped += 2;
+  const std::string_view text = data.substr(got.skipped);
+  if (kIsRequest && text == "\r") return false;
+  const std::size_t resume = got.scanned < 3 ? 0 : got.scanned - 3;
+  const auto end = text.find("\r\n\r\n", resume);
+  if (const auto nul = text.substr(0, end).find('\0', resume); nul != std::string_view::npos)
+    return fail(Code::kInvalidArgument, "http.malformed", "the message head contains a NUL");
+  if (end == std::string_view::npos ? text.size() > max : end + 4 > max) return head_too_large(text, max);
+  if (end == std::string_view::npos) {
+    got.scanned = text.size();
     return false;
   }
-  if (ec) {
-    if (!parser.got.refused) return fail(std::move(parser.got.refused).error());
-    if (ec == bhttp::error::header_limit) {
-      if (kIsRequest && text.find("\r\n") == std::string_view::npos)
-        return fail(Code::kInvalidArgument, "http.target.too_long", "the request line is too long");
-      return fail(
-          Code::kResourceExhausted, "http.headers.too_large",
-          fmt::format("the message head is larger than {} bytes", parser.got.limits->header_bytes_max));
-    }
-    return fail(Code::kInvalidArgument, "http.malformed",
-                fmt::format("the message head is malformed: {}", ec.message()));
-  }
+  error_code ec;
+  const std::size_t n = parser.put(boost::asio::const_buffer(text.data(), end + 4), ec);
+  if (ec) return head_error(got, ec);
   if (has_folded_line(text.substr(0, n)))
     return fail(Code::kInvalidArgument, "http.header.folded", "the message head has a folded header line");
-  used = skipped + n;
+  used = got.skipped + n;
   MessageHead& head = parser.got.head;
   head.keep_alive = parser.keep_alive();
   if (parser.chunked()) {
@@ -165,7 +178,7 @@ HttpParser::HttpParser(Kind kind, const HttpLimits& limits) : impl_(std::make_un
     impl_->response.emplace();
   impl_->with([&](auto& parser) {
     parser.got.limits = &impl_->limits;
-    parser.header_limit(static_cast<std::uint32_t>(limits.header_bytes_max));
+    parser.header_limit(static_cast<std::uint32_t>(limits.header_bytes_max + 1));
     parser.body_limit(boost::none);
     return 0;
   });

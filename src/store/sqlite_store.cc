@@ -123,9 +123,9 @@ struct SqliteStore::Impl : std::enable_shared_from_this<SqliteStore::Impl> {
     const auto newest = to_number(history->newest());
     if (samples.empty() || now - samples.back().first >= kSampleInterval)
       samples.emplace_back(now, history->newest());
-    Revision old_enough{};
+    Revision old_enough = options.history_age == Duration{} ? history->newest() : Revision{};
     while (!samples.empty() && now - samples.front().first >= options.history_age) {
-      old_enough = samples.front().second;
+      old_enough = std::max(old_enough, samples.front().second);
       // The last such sample stays the answer until a newer one is old enough.
       if (samples.size() == 1 || now - samples[1].first < options.history_age) break;
       samples.pop_front();

@@ -1,7 +1,7 @@
 // RevisionTable: the database of a SqliteStore, as synchronous calls for worker threads.
 //
 // Schema 1: revisions(id, key, value, create_rev, deleted, sum) holds every version not yet forgotten,
-// id as in History; current(key, id, create_rev) points to the live ones; meta(name, value).
+// id as in History; current(key, id) points to the live ones; meta(name, value).
 //
 // Threads: apply() and checkpoint() from one thread at a time; the readers from any.
 #pragma once
@@ -56,6 +56,7 @@ class RevisionTable {
   struct Lock;
   RevisionTable() = default;
   Status prepare(Connection& writer, const std::string& path);
+  static Status verify_rows(Connection& writer);
   Status apply_commit(const std::vector<Op>& ops, CommitOutcome& out);
   Status apply_op(const Op& op, EventId id, CommitOutcome& out);
   Status forget(Revision target, std::size_t rows, BatchOutcome& out);

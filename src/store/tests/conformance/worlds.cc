@@ -4,7 +4,9 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "neap/base/task_group.h"
 #include "neap/io/real_runtime.h"
+#include "neap/io/sim_runtime.h"
 #include "neap/store/memory_store.h"
 #include "neap/store/sqlite_store.h"
 
@@ -49,6 +51,25 @@ class SqliteWorld final : public World {
   std::unique_ptr<io::RealRuntime> runtime_ = io::RealRuntime::create();
 };
 
+class SimulatedSqliteWorld final : public World {
+ public:
+  Executor& executor() override { return runtime_.executor(); }
+  Task<std::unique_ptr<Store>> open() override {
+    auto store = co_await SqliteStore::open(runtime_, {.directory = "/store", .use_io_vfs = true});
+    if (!store) cannot_open(store.error());
+    co_return std::move(*store);
+  }
+  void run(Task<void> task) override {
+    TaskGroup group(executor());
+    group.spawn(std::move(task));
+    world_.run_for(1h, [&] { return group.running() == 0; });
+  }
+
+ private:
+  io::SimWorld world_{1};
+  io::Runtime& runtime_ = world_.add_machine("m").runtime();
+};
+
 }  // namespace
 
 std::vector<Kind> all_kinds() {
@@ -56,6 +77,7 @@ std::vector<Kind> all_kinds() {
       {"memory", [] { return std::make_unique<MemoryWorld>(); }},
       {"sqlite", [] { return std::make_unique<SqliteWorld>(false); }},
       {"sqlite_io_vfs", [] { return std::make_unique<SqliteWorld>(true); }},
+      {"sqlite_simulated", [] { return std::make_unique<SimulatedSqliteWorld>(); }},
   };
 }
 

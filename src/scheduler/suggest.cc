@@ -1,0 +1,249 @@
+// "What would make it fit": single changes, each verified by deciding again on a changed snapshot.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "internal/board.h"
+
+namespace neap::scheduler {
+namespace {
+
+constexpr std::size_t kChangesMax = 3;
+constexpr std::size_t kProbesMax = 24;
+
+class Prober {
+ public:
+  Prober(const Context& context, const Snapshot& now, const Request& request)
+      : now_(now), request_(request), options_(*context.options) {
+    options_.suggestions_max = 0;
+    options_.explains_nodes = false;
+  }
+  bool admits(const Change& change) {
+    if (probes_ == 0) return false;
+    --probes_;
+    Snapshot changed = now_;
+    apply_change(changed, change);
+    return decide(changed, std::span(&request_, 1), options_).decisions[0].is_placed;
+  }
+
+ private:
+  const Snapshot& now_;
+  const Request& request_;
+  Options options_;
+  std::size_t probes_ = kProbesMax;
+};
+
+// The fewest copies of `node` that admit the gang; 0 where even one a replica does not.
+int fewest_nodes(Prober& prober, Change change, int replicas) {
+  constexpr int kCopiesMax = 1000;
+  replicas = std::min(replicas, kCopiesMax);
+  change.count = replicas;
+  if (!prober.admits(change)) return 0;
+  int low = 1, high = replicas;
+  while (low < high) {
+    change.count = low + (high - low) / 2;
+    if (prober.admits(change))
+      high = change.count;
+    else
+      low = change.count + 1;
+  }
+  return high;
+}
+
+std::int64_t missing(std::int64_t asked, std::int64_t used, std::int64_t limit) {
+  return limit > 0 ? std::max<std::int64_t>(0, asked + used - limit) : 0;
+}
+
+}  // namespace
+
+std::vector<Change> suggest_changes(const Context& context, const Snapshot& now, const Request& request,
+                                    const Decision& decision) {
+  std::vector<Change> out;
+  Prober prober(context, now, request);
+  const auto propose = [&](Change change) {
+    if (out.size() < kChangesMax && prober.admits(change)) out.push_back(std::move(change));
+  };
+  const auto& each = request.each;
+
+  for (const auto& queue : now.queues) {
+    if (queue.name != request.queue) continue;
+    Change change{.kind = ChangeKind::kRaiseQueue, .name = queue.name};
+    change.cores = {
+        missing(each.cores.value * request.replicas, queue.cores_used.value, queue.cores_limit.value)};
+    change.memory = {
+        missing(each.memory.value * request.replicas, queue.memory_used.value, queue.memory_limit.value)};
+    change.accelerators = {missing(each.accelerators.value * request.replicas, queue.accelerators_used.value,
+                                   queue.accelerators_limit.value)};
+    if (change.cores.value + change.memory.value + change.accelerators.value == 0) continue;
+    change.sentence = fmt::format("raise the quota of queue {} by {} cores, {} of memory, {} accelerators",
+                                  queue.name, cores_text(change.cores.value), gib_text(change.memory.value),
+                                  accelerators_text(change.accelerators.value));
+    propose(std::move(change));
+  }
+
+  // The least that must become free on one node, where fit alone is missing.
+  if (request.replicas == 1) {
+    const Board& board = *context.board;
+    const Node* nearest = nullptr;
+    Change best{.kind = ChangeKind::kFreeOnNode};
+    double best_share = 2;
+    for (std::uint32_t n = 0; n < board.nodes.size(); ++n) {
+      const Node& node = *board.nodes[n];
+      Change change{.kind = ChangeKind::kFreeOnNode, .node = node.name};
+      change.cores = {std::max<std::int64_t>(0, each.cores.value - board.cores_free[n])};
+      change.memory = {std::max<std::int64_t>(0, each.memory.value - board.memory_free[n])};
+      if (each.accelerators.value > 0 && !fits_devices(board.devices(n), each.accelerators.value)) {
+        std::int64_t whole = 0, widest = 0;
+        for (const auto free : board.devices(n)) {
+          whole += free == 1000 ? 1000 : 0;
+          widest = std::max<std::int64_t>(widest, free);
+        }
+        change.accelerators = {each.accelerators.value >= 1000 ? each.accelerators.value - whole
+                                                               : each.accelerators.value - widest};
+        if (each.accelerators.value > std::int64_t(board.devices(n).size()) * 1000) continue;
+        if (!each.accelerator_model.empty() && each.accelerator_model != node.accelerator_model) continue;
+      }
+      if (each.cores.value > node.cores_allocatable.value ||
+          each.memory.value > node.memory_allocatable.value || !node.is_ready || node.is_reclaimed)
+        continue;
+      const auto site = std::find_if(decision.sites.begin(), decision.sites.end(),
+                                     [&](const SiteReason& s) { return s.site == node.site; });
+      const bool is_fit = site != decision.sites.end() && site->refusal &&
+                          site->refusal->guard >= Guard::kFitCores &&
+                          site->refusal->guard <= Guard::kFitAccelerators;
+      if (!is_fit) continue;
+      const auto share = [](std::int64_t part, std::int64_t all) {
+        return all > 0 ? double(part) / double(all) : 0;
+      };
+      const double cost = share(change.cores.value, each.cores.value) +
+                          share(change.memory.value, each.memory.value) +
+                          share(change.accelerators.value, each.accelerators.value);
+      if (cost > 0 && cost < best_share) {
+        best_share = cost;
+        best = change;
+        nearest = &node;
+      }
+    }
+    if (nearest) {
+      best.sentence =
+          fmt::format("free {} cores, {} of memory, {} accelerators on {}", cores_text(best.cores.value),
+                      gib_text(best.memory.value), accelerators_text(best.accelerators.value), best.node);
+      propose(std::move(best));
+    }
+  }
+
+  for (const auto& budget : now.budgets) {
+    if (budget.budget.project != request.project) continue;
+    // Enough for any site; halved while it still admits, to the nearest percent.
+    Change change{.kind = ChangeKind::kRaiseBudget,
+                  .name = budget.budget.name,
+                  .money = {std::max<std::int64_t>(1'000'000, budget.budget.limit.value * 100)}};
+    if (!prober.admits(change)) continue;
+    std::int64_t low = 0;
+    for (int i = 0; i < 12; ++i) {
+      Change half = change;
+      half.money = {low + (change.money.value - low) / 2};
+      if (prober.admits(half))
+        change = half;
+      else
+        low = half.money.value;
+    }
+    change.sentence = fmt::format("raise budget {} by {}", budget.budget.name, format_money(change.money));
+    if (out.size() < kChangesMax) out.push_back(std::move(change));
+  }
+
+  for (const auto& rule : now.rules) {
+    if (rule.effect == policy::Effect::kPrefer) continue;
+    Change change{.kind = ChangeKind::kDropRule, .name = rule.name};
+    change.sentence = fmt::format("drop or change rule {} ({} {})", rule.name,
+                                  policy::effect_name(rule.effect), rule.action);
+    propose(std::move(change));
+  }
+
+  // One kind of node a site, where nothing but room is missing.
+  for (const auto& site : decision.sites) {
+    if (out.size() >= kChangesMax) break;
+    const bool lacks_room =
+        site.refusal &&
+        (site.refusal->guard == Guard::kGang ||
+         (site.refusal->guard >= Guard::kFitCores && site.refusal->guard <= Guard::kFitAccelerators));
+    if (!lacks_room) continue;
+    for (const auto& node : now.nodes) {
+      if (node.site != site.site || node.cores_allocatable.value < each.cores.value ||
+          node.memory_allocatable.value < each.memory.value)
+        continue;
+      if (each.accelerators.value > std::int64_t(node.devices_free.size()) * 1000) continue;
+      if (!each.accelerator_model.empty() && node.accelerator_model != each.accelerator_model) continue;
+      Change change{.kind = ChangeKind::kAddNodes, .node = node.name};
+      change.count = fewest_nodes(prober, change, request.replicas);
+      if (change.count > 0) {
+        change.sentence = fmt::format("add {} node{} like {} at {} ({} cores, {}, {} accelerators)",
+                                      change.count, change.count == 1 ? "" : "s", node.name, site.site,
+                                      cores_text(node.cores_allocatable.value),
+                                      gib_text(node.memory_allocatable.value), node.devices_free.size());
+        out.push_back(std::move(change));
+      }
+      break;
+    }
+  }
+  return out;
+}
+
+void apply_change(Snapshot& snapshot, const Change& change) {
+  switch (change.kind) {
+    case ChangeKind::kAddNodes: {
+      const auto model = std::find_if(snapshot.nodes.begin(), snapshot.nodes.end(),
+                                      [&](const Node& n) { return n.name == change.node; });
+      if (model == snapshot.nodes.end()) return;
+      Node fresh = *model;
+      fresh.cores_free = fresh.cores_allocatable;
+      fresh.memory_free = fresh.memory_allocatable;
+      fresh.is_ready = true;
+      fresh.is_reclaimed = false;
+      std::fill(fresh.devices_free.begin(), fresh.devices_free.end(), 1000);
+      for (int i = 0; i < change.count; ++i) {
+        fresh.name = fmt::format("{}+{}", change.node, i + 1);
+        snapshot.nodes.push_back(fresh);
+      }
+      return;
+    }
+    case ChangeKind::kFreeOnNode:
+      for (auto& node : snapshot.nodes) {
+        if (node.name != change.node) continue;
+        node.cores_free += change.cores;
+        node.memory_free += change.memory;
+        // A fraction frees the widest device further; whole ones free the emptiest first.
+        std::int64_t left = change.accelerators.value;
+        while (left > 0) {
+          std::int32_t* widest = nullptr;
+          for (auto& free : node.devices_free)
+            if (free < 1000 && (!widest || free > *widest)) widest = &free;
+          if (!widest) break;
+          if (left < 1000) {
+            *widest = std::min<std::int32_t>(1000, *widest + std::int32_t(left));
+            break;
+          }
+          *widest = 1000;
+          left -= 1000;
+        }
+      }
+      return;
+    case ChangeKind::kRaiseQueue:
+      for (auto& queue : snapshot.queues) {
+        if (queue.name != change.name) continue;
+        if (queue.cores_limit.value > 0) queue.cores_limit += change.cores;
+        if (queue.memory_limit.value > 0) queue.memory_limit += change.memory;
+        if (queue.accelerators_limit.value > 0) queue.accelerators_limit += change.accelerators;
+      }
+      return;
+    case ChangeKind::kRaiseBudget:
+      for (auto& budget : snapshot.budgets)
+        if (budget.budget.name == change.name) budget.budget.limit += change.money;
+      return;
+    case ChangeKind::kDropRule:
+      std::erase_if(snapshot.rules, [&](const policy::PolicyRule& rule) { return rule.name == change.name; });
+      return;
+  }
+}
+
+}  // namespace neap::scheduler

@@ -210,7 +210,7 @@ void add_workloads(KindTableBuilder& builder) {
   deployment.has_scale = true;
   deployment.categories = {"all"};
   deployment.columns = {
-      {"Ready", "string", "status.readyReplicas", "Replicas that serve.", 0},
+      {"Ready", "string", "status.readyReplicas/spec.replicas", "Replicas that serve, of those wanted.", 0},
       {"Up-to-date", "string", "status.updatedReplicas", "Replicas of the newest template.", 0},
       {"Available", "string", "status.availableReplicas", "Replicas that count.", 0},
       {"Containers", "string", "spec.template.spec.containers.*.name", "Containers.", 1},

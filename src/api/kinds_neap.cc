@@ -7,7 +7,17 @@ Column text(std::string name, std::string path, std::string description, int pri
   return {std::move(name), "string", std::move(path), std::move(description), priority};
 }
 Column number(std::string name, std::string path, std::string description, int priority = 0) {
-  return {std::move(name), "integer", std::move(path), std::move(description), priority};
+  return {std::move(name), "integer", std::move(path), std::move(description), priority, Json(0)};
+}
+
+// A phase that no controller has written yet is the first one.
+Column phase(std::string_view first, std::string description) {
+  return {"Phase",
+          "string",
+          "status.phase",
+          std::move(description),
+          0,
+          Json(boost::json::string_view(first.data(), first.size()))};
 }
 
 void add_places(KindTableBuilder& builder) {
@@ -75,10 +85,10 @@ void add_data(KindTableBuilder& builder) {
 void add_work(KindTableBuilder& builder) {
   auto& job = builder.add_described<TrainingJob>(
       {"tj"}, "A gang of processes that trains, compresses or evaluates a model.");
-  job.columns = {text("Phase", "status.phase", "Where it is in its life."),
+  job.columns = {phase("Pending", "Where it is in its life."),
                  text("Site", "status.site", "Site of the current epoch."),
                  text("Capacity", "status.capacityType", "Capacity of the current epoch."),
-                 number("Step", "status.step", "Last step reported."),
+                 text("Step", "status.step", "Last step reported."),
                  number("Interruptions", "status.interruptions", "Times capacity was taken away."),
                  number("Replicas", "spec.replicas", "Members of the gang.", 1),
                  number("Epoch", "status.committedEpoch", "Epoch whose members may run.", 1),
@@ -86,7 +96,7 @@ void add_work(KindTableBuilder& builder) {
                  text("Message", "status.message", "Why it waits or failed.", 1)};
   job.selectable_fields = {"status.phase", "status.site"};
   auto& allocation = builder.add_described<Allocation>({"alloc"}, "One replica placed on one node.");
-  allocation.columns = {text("Phase", "status.phase", "Where it is in its life."),
+  allocation.columns = {phase("Reserved", "Where it is in its life."),
                         text("Owner", "spec.ownerName", "What it belongs to."),
                         text("Node", "spec.node", "Node it is placed on."),
                         text("Site", "spec.site", "Site of that node."),
@@ -97,7 +107,7 @@ void add_work(KindTableBuilder& builder) {
   allocation.selectable_fields = {"spec.node", "spec.site", "spec.ownerName", "spec.ownerKind",
                                   "status.phase"};
   auto& service = builder.add_described<InferenceService>({"isvc"}, "A model served at one or more places.");
-  service.columns = {text("Phase", "status.phase", "Where the rollout is."),
+  service.columns = {phase("Pending", "Where the rollout is."),
                      text("Model", "spec.model", "Model that is served."),
                      text("Active", "status.activeVersion", "Version all active replicas serve."),
                      number("Ready", "status.readyReplicas", "Replicas that serve."),
@@ -110,7 +120,7 @@ void add_work(KindTableBuilder& builder) {
 void add_strategy(KindTableBuilder& builder) {
   auto& strategy = builder.add_described<DeploymentStrategy>(
       {"dst"}, "From data at the edge to a model served there: collect, train, compress, register, serve.");
-  strategy.columns = {text("Phase", "status.phase", "Pending, Running, Complete or Failed."),
+  strategy.columns = {phase("Pending", "Pending, Running, Complete or Failed."),
                       text("Model", "spec.model", "Model that is made."),
                       text("Stages", "status.stages.*.phase", "Phase of each stage, in order."),
                       text("Team", "spec.team", "Team that pays.", 1),

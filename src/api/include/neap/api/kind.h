@@ -14,9 +14,12 @@
 
 namespace neap::api {
 
+// `path` is dotted, "status.phase"; "*" enters all elements of a list (joined by commas), "[type=Ready]" the
+// first such; "a.b/c.d" shows two with a slash between. `type` "date" is shown as an age.
 struct Column {
-  std::string name, type, path, description;  // path: dotted, "status.phase"; "age" for creation time
-  int priority = 0;                           // > 0: only with -o wide
+  std::string name, type, path, description;
+  int priority = 0;               // > 0: only with -o wide
+  Json missing = Json("<none>");  // the cell of an object that does not say
 };
 
 enum class Strictness { kIgnore, kWarn, kStrict };  // the fieldValidation parameter

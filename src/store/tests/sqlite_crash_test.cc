@@ -3,9 +3,9 @@
 #include <map>
 
 #include "neap/base/task_group.h"
+#include "neap/io/halting_runtime.h"
 #include "neap/io/sim_runtime.h"
 #include "neap/store/sqlite_store.h"
-#include "tests/halting_runtime.h"
 
 namespace neap::store {
 namespace {
@@ -118,7 +118,7 @@ std::uint64_t crash_repeatedly(std::uint64_t seed) {
   Crashes crashes(seed);
   for (int life = 0; life < 6; ++life) {
     const std::uint64_t operations = 1 + crashes.world.random_below(life % 2 ? 60 : 600);
-    HaltingRuntime runtime(crashes.machine.runtime(), operations);
+    io::HaltingRuntime runtime(crashes.machine.runtime(), operations);
     auto opened = crashes.open(runtime);
     if (opened) {
       TaskGroup group(runtime.executor());

@@ -1,24 +1,27 @@
 // HaltingRuntime: a Runtime whose disk stops at a chosen operation, as a machine does that loses power:
-// what was written before stays with the disk below, everything after fails.
+// what was written before stays with the disk below, every later change fails. Reading goes on.
+//
+// Count the operations from a seed, run until has_halted(), destroy what was under test, then
+// SimWorld::crash() the machine and start again on the same disk.
 #pragma once
 
 #include <memory>
 
 #include "neap/io/runtime.h"
 
-namespace neap::store {
+namespace neap::io {
 
-class HaltingFiles final : public io::FileSystem {
+class HaltingFiles final : public FileSystem {
  public:
-  HaltingFiles(io::FileSystem& below, std::uint64_t operations) : below_(below), left_(operations) {}
+  HaltingFiles(FileSystem& below, std::uint64_t operations) : below_(below), left_(operations) {}
   bool has_halted() const { return left_ == 0; }
 
-  Result<std::unique_ptr<io::File>> open(const std::string& path, io::OpenMode mode) override {
-    NEAP_TRY_VOID(spend());
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    if (mode != OpenMode::kRead) NEAP_TRY_VOID(spend());
     NEAP_TRY(auto file, below_.open(path, mode));
     return std::make_unique<HaltingFile>(*this, std::move(file));
   }
-  Result<io::FileStat> stat(const std::string& path) override { return below_.stat(path); }
+  Result<FileStat> stat(const std::string& path) override { return below_.stat(path); }
   Result<std::vector<std::string>> list(const std::string& path) override { return below_.list(path); }
   Status make_directories(const std::string& path, unsigned mode) override {
     NEAP_TRY_VOID(spend());
@@ -46,10 +49,9 @@ class HaltingFiles final : public io::FileSystem {
   }
 
  private:
-  class HaltingFile final : public io::File {
+  class HaltingFile final : public File {
    public:
-    HaltingFile(HaltingFiles& owner, std::unique_ptr<io::File> below)
-        : owner_(owner), below_(std::move(below)) {}
+    HaltingFile(HaltingFiles& owner, std::unique_ptr<File> below) : owner_(owner), below_(std::move(below)) {}
     Result<std::size_t> read_at(std::uint64_t offset, std::string& out, std::size_t max) override {
       return below_->read_at(offset, out, max);
     }
@@ -69,7 +71,7 @@ class HaltingFiles final : public io::FileSystem {
 
    private:
     HaltingFiles& owner_;
-    std::unique_ptr<io::File> below_;
+    std::unique_ptr<File> below_;
   };
 
   Status spend() {
@@ -78,28 +80,28 @@ class HaltingFiles final : public io::FileSystem {
     return fail(Code::kUnavailable, "test.halted", "the machine has lost power");
   }
 
-  io::FileSystem& below_;
+  FileSystem& below_;
   std::uint64_t left_;
 };
 
-class HaltingRuntime final : public io::Runtime {
+class HaltingRuntime final : public Runtime {
  public:
-  HaltingRuntime(io::Runtime& below, std::uint64_t operations)
+  HaltingRuntime(Runtime& below, std::uint64_t operations)
       : below_(below), files_(below.files(), operations) {}
   bool has_halted() const { return files_.has_halted(); }
   Executor& executor() override { return below_.executor(); }
   const Clock& clock() const override { return below_.clock(); }
-  io::Random& random() override { return below_.random(); }
-  io::Network& network() override { return below_.network(); }
-  io::FileSystem& files() override { return files_; }
-  io::Subprocesses& subprocesses() override { return below_.subprocesses(); }
+  Random& random() override { return below_.random(); }
+  Network& network() override { return below_.network(); }
+  FileSystem& files() override { return files_; }
+  Subprocesses& subprocesses() override { return below_.subprocesses(); }
   Task<void> run_blocking(std::move_only_function<void()> job) override {
     return below_.run_blocking(std::move(job));
   }
 
  private:
-  io::Runtime& below_;
+  Runtime& below_;
   HaltingFiles files_;
 };
 
-}  // namespace neap::store
+}  // namespace neap::io

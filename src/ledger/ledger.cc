@@ -1,0 +1,404 @@
+#include "neap/ledger/ledger.h"
+
+#include <fmt/format.h>
+
+#include <deque>
+
+#include "internal/entry_scan.h"
+#include "neap/base/sync.h"
+#include "neap/base/task_group.h"
+
+namespace neap::ledger {
+namespace {
+
+using internal::EntryLine;
+
+constexpr std::size_t kBatchEntriesMax = 4096;
+constexpr std::size_t kBatchBytesMax = 8u << 20;
+constexpr std::size_t kQueueBytesMax = 64u << 20;
+constexpr std::size_t kReadBytesMax = 16u << 20;
+constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
+
+std::string entries_path(const std::string& directory) { return directory + "/entries.jsonl"; }
+std::string checkpoint_path(const std::string& directory) { return directory + "/checkpoint"; }
+
+std::unexpected<Error> closed() {
+  return fail(Code::kUnavailable, "ledger.closed", "the ledger is closed; connect again later");
+}
+
+// Runs `work` on a worker thread. The job owns what it touches, so that the caller's frame may be
+// destroyed meanwhile.
+template <class R>
+Task<R> on_worker(io::Runtime& runtime, std::move_only_function<R()> work) {
+  auto out = std::make_shared<std::optional<R>>();
+  co_await runtime.run_blocking([out, w = std::move(work)]() mutable {
+    out->emplace(w());
+    w = nullptr;
+  });
+  co_return std::move(**out);
+}
+
+struct Loaded {
+  internal::Scan scan;
+  std::optional<Checkpoint> checkpoint;
+};
+
+// Reads a directory and checks it as far as a reader can. A torn tail is left to the caller.
+Result<Loaded> load(io::FileSystem& files, const std::string& directory, std::string_view origin,
+                    const crypto::PublicKey& key, io::File& entries) {
+  Loaded out;
+  auto text = files.read_file(checkpoint_path(directory), 1u << 16);
+  if (text) {
+    NEAP_TRY(out.checkpoint, open_checkpoint(*text, origin, key));
+  } else if (text.error().code != Code::kNotFound) {
+    return fail(text.error());
+  }
+  const std::uint64_t covered = out.checkpoint ? out.checkpoint->size : 0;
+  bool matches = covered == 0;
+  NEAP_TRY(out.scan,
+           internal::scan_entries(entries, kNoLimit, [&](const EntryLine&, const MerkleFrontier& tree) {
+             if (tree.size() == covered) matches = tree.root() == out.checkpoint->root;
+             return true;
+           }));
+  const std::uint64_t whole = out.scan.tree.size();
+  if (out.scan.bad && (whole < covered || !out.scan.is_torn_tail)) return fail(*out.scan.bad);
+  if (whole < covered)
+    return fail(
+        Code::kDataLoss, "ledger.truncated",
+        fmt::format("{} has {} entries and its checkpoint covers {}: entry {} is the first that is missing; "
+                    "restore the ledger from a backup",
+                    directory, whole, covered, whole));
+  if (!matches)
+    return fail(
+        Code::kDataLoss, "ledger.root.mismatch",
+        fmt::format("the first {} entries in {} are not those that the checkpoint was signed over: one of "
+                    "them was replaced; restore the ledger from a backup",
+                    covered, directory));
+  return out;
+}
+
+struct PendingAppend {
+  std::string body;
+  Completion<Result<std::uint64_t>> done;
+};
+
+}  // namespace
+
+struct Ledger::Impl {
+  Impl(io::Runtime& r, LedgerOptions o, crypto::PrivateKey k)
+      : runtime(r),
+        options(std::move(o)),
+        key(std::move(k)),
+        group(r.executor()),
+        work(r.executor()),
+        one_checkpoint(r.executor(), 1) {}
+
+  io::Runtime& runtime;
+  LedgerOptions options;
+  crypto::PrivateKey key;
+  std::shared_ptr<io::File> file;
+  MerkleFrontier tree;  // durable entries
+  std::vector<std::uint64_t> index;
+  std::uint64_t bytes = 0;
+  std::uint64_t checkpointed = 0;
+  std::optional<MonoTime> checkpointed_at;
+  TaskGroup group;
+  std::deque<PendingAppend> queue;
+  std::size_t queued_bytes = 0;
+  Notifier work;
+  Semaphore one_checkpoint;
+  bool closing = false;
+  std::optional<Error> failure;
+
+  // Blocking.
+  Status open_files();
+  static Task<void> write_loop(Impl& self);
+  Task<void> write_batch();
+  Task<Result<std::string>> write_checkpoint();
+  Status check_open() const;
+  Result<std::unique_ptr<io::File>> open_for_reading() const {
+    return runtime.files().open(entries_path(options.directory), io::OpenMode::kRead);
+  }
+};
+
+Status Ledger::Impl::open_files() {
+  auto& files = runtime.files();
+  NEAP_TRY_VOID(files.make_directories(options.directory, 0700));
+  NEAP_TRY(auto opened, files.open(entries_path(options.directory), io::OpenMode::kCreate));
+  file = std::move(opened);
+  NEAP_TRY_VOID(files.sync_directory(options.directory));
+  NEAP_TRY(auto loaded, load(files, options.directory, options.origin, key.public_key(), *file));
+  NEAP_TRY(const auto size, file->size());
+  if (size > loaded.scan.bytes) {
+    NEAP_TRY_VOID(file->truncate(loaded.scan.bytes));
+    NEAP_TRY_VOID(file->sync());
+  }
+  tree = loaded.scan.tree;
+  index = std::move(loaded.scan.index);
+  bytes = loaded.scan.bytes;
+  checkpointed = loaded.checkpoint ? loaded.checkpoint->size : 0;
+  // A key or an origin that cannot sign is found here, not at the first checkpoint.
+  NEAP_TRY([[maybe_unused]] auto probe, sign_checkpoint({options.origin, tree.size(), tree.root()}, key));
+  return ok();
+}
+
+Status Ledger::Impl::check_open() const {
+  if (closing || !file) return closed();
+  if (!failure) return ok();
+  return fail(Code::kUnavailable, "ledger.failed",
+              fmt::format("the ledger stopped writing after a failure ({}); check the disk, then restart",
+                          failure->message));
+}
+
+Task<void> Ledger::Impl::write_loop(Impl& self) {
+  auto& executor = self.runtime.executor();
+  for (;;) {
+    if (!self.queue.empty()) {
+      co_await self.write_batch();
+    } else if (self.closing) {
+      co_return;
+    }
+    const bool dirty = self.tree.size() > self.checkpointed && !self.failure;
+    const bool due =
+        !self.checkpointed_at || executor.now() >= *self.checkpointed_at + self.options.checkpoint_interval;
+    if (dirty && due) (void)co_await self.write_checkpoint();
+    if (!self.queue.empty() || self.closing) continue;
+    CallContext until;
+    if (dirty && !due) until.deadline = *self.checkpointed_at + self.options.checkpoint_interval;
+    (void)co_await self.work.wait(until, self.work.generation());
+  }
+}
+
+Task<void> Ledger::Impl::write_batch() {
+  std::vector<PendingAppend> batch;
+  auto text = std::make_shared<std::string>();
+  MerkleFrontier next = tree;
+  std::vector<std::uint64_t> next_index;
+  const std::uint64_t first = tree.size();
+  const auto now = runtime.clock().wall();
+  while (!queue.empty() && batch.size() < kBatchEntriesMax && text->size() < kBatchBytesMax) {
+    auto pending = std::move(queue.front());
+    queue.pop_front();
+    queued_bytes -= pending.body.size();
+    if (next.size() % internal::kIndexStep == 0) next_index.push_back(bytes + text->size());
+    const auto encoded = internal::encode_entry(next.size(), first, now, pending.body);
+    *text += encoded.line;
+    next.append(encoded.leaf);
+    batch.push_back(std::move(pending));
+  }
+  if (auto writable = failure ? check_open() : ok(); !writable) {
+    for (auto& pending : batch) pending.done.complete(fail(writable.error()));
+    co_return;
+  }
+  struct Outcome {
+    Status status;
+    bool undone = false;
+  };
+  auto outcome = co_await on_worker<Outcome>(runtime, [file = file, text, at = bytes]() -> Outcome {
+    auto written = file->write_at(at, *text);
+    if (written) return {file->sync(), false};
+    // Nothing was synced: what was written of it can be taken back, and a full disk is then no damage.
+    const bool undone = written.error().code == Code::kResourceExhausted && file->truncate(at);
+    return {std::move(written), undone};
+  });
+  if (!outcome.status) {
+    Error error = outcome.status.error();
+    if (outcome.undone)
+      error = Error{
+          Code::kResourceExhausted,
+          "ledger.disk.full",
+          fmt::format("the disk is full, nothing was recorded: {}; free some space and retry", error.message),
+          {}};
+    else
+      failure = error;
+    for (auto& pending : batch)
+      pending.done.complete(failure ? Result<std::uint64_t>(fail(check_open().error())) : fail(error));
+    co_return;
+  }
+  tree = std::move(next);
+  bytes += text->size();
+  index.insert(index.end(), next_index.begin(), next_index.end());
+  for (std::size_t i = 0; i < batch.size(); ++i) batch[i].done.complete(first + i);
+}
+
+Task<Result<std::string>> Ledger::Impl::write_checkpoint() {
+  NEAP_CO_TRY(const auto permit, co_await one_checkpoint.acquire({}));
+  const std::uint64_t size = tree.size();
+  NEAP_CO_TRY(auto text, sign_checkpoint({options.origin, size, tree.root()}, key));
+  auto& files = runtime.files();
+  auto status =
+      co_await on_worker<Status>(runtime, [&files, path = checkpoint_path(options.directory), text] {
+        return files.write_file_atomic(path, text, 0600);
+      });
+  checkpointed_at = runtime.executor().now();
+  // The old checkpoint stays valid, so this is no reason to stop: the next one covers more.
+  if (!status) co_return fail(std::move(status).error(), "writing the ledger's checkpoint");
+  checkpointed = std::max(checkpointed, size);
+  co_return text;
+}
+
+Ledger::Ledger(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Ledger::~Ledger() { impl_->group.abandon(); }
+
+Task<Result<std::unique_ptr<Ledger>>> Ledger::open(io::Runtime& runtime, LedgerOptions options,
+                                                   crypto::PrivateKey key) {
+  auto impl = std::make_shared<Impl>(runtime, std::move(options), std::move(key));
+  NEAP_CO_TRY_VOID(co_await on_worker<Status>(runtime, [impl] { return impl->open_files(); }));
+  impl->group.spawn(Impl::write_loop(*impl));
+  co_return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
+}
+
+Task<Result<std::uint64_t>> Ledger::append(Json body) {
+  auto impl = impl_;
+  NEAP_CO_TRY_VOID(impl->check_open());
+  auto text = to_text(body);
+  if (text.size() > kEntryBytesMax)
+    co_return fail(
+        Code::kInvalidArgument, "ledger.entry.size",
+        fmt::format("an entry has at most {} bytes, not {}; record less", kEntryBytesMax, text.size()));
+  if (impl->queue.size() >= impl->options.queue_entries_max ||
+      impl->queued_bytes + text.size() > kQueueBytesMax)
+    co_return fail(Code::kResourceExhausted, "ledger.queue.full",
+                   fmt::format("{} entries wait already; slow down and retry", impl->queue.size()));
+  impl->queued_bytes += text.size();
+  Completion<Result<std::uint64_t>> done(impl->runtime.executor());
+  impl->queue.push_back({std::move(text), done});
+  impl->work.notify_all();
+  co_return co_await done.wait();
+}
+
+std::uint64_t Ledger::size() const { return impl_->tree.size(); }
+Digest Ledger::root() const { return impl_->tree.root(); }
+
+Task<Result<std::vector<Entry>>> Ledger::read(std::uint64_t from, std::size_t max) {
+  using Out = Result<std::vector<Entry>>;
+  auto impl = impl_;
+  if (!impl->file) co_return closed();
+  if (from >= impl->tree.size() || max == 0) co_return std::vector<Entry>{};
+  const auto slot = from / internal::kIndexStep;
+  co_return co_await on_worker<Out>(
+      impl->runtime, [impl, from, max, start = impl->index[slot], end = impl->bytes, slot]() -> Out {
+        NEAP_TRY(auto file, impl->open_for_reading());
+        std::vector<Entry> out;
+        Status status;
+        std::uint64_t sequence = slot * internal::kIndexStep;
+        std::size_t taken = 0;
+        NEAP_TRY_VOID(
+            internal::scan_lines(*file, start, end, [&](std::string_view line, std::uint64_t, bool) {
+              const std::uint64_t expected = sequence++;
+              if (expected < from) return true;
+              auto entry = internal::decode_entry(line);
+              auto body = entry ? parse_json(entry->body) : fail(entry.error());
+              if (!body || entry->sequence != expected) {
+                status = fail(Code::kDataLoss, "ledger.entry.bad",
+                              fmt::format("entry {} is damaged; restore the ledger from a backup", expected));
+                return false;
+              }
+              taken += line.size();
+              out.push_back({expected, entry->time, std::move(*body)});
+              return out.size() < max && taken < kReadBytesMax;
+            }));
+        NEAP_TRY_VOID(std::move(status));
+        return out;
+      });
+}
+
+Task<Result<Verified>> Ledger::verify() {
+  using Out = Result<Verified>;
+  auto impl = impl_;
+  NEAP_CO_TRY_VOID(impl->check_open());
+  // Covers everything that is durable now, whatever the last checkpoint covers.
+  NEAP_CO_TRY([[maybe_unused]] auto text, co_await checkpoint_now());
+  const std::uint64_t size = impl->tree.size();
+  co_return co_await on_worker<Out>(
+      impl->runtime, [impl, size, end = impl->bytes, root = impl->tree.root()]() -> Out {
+        NEAP_TRY(auto file, impl->open_for_reading());
+        NEAP_TRY(auto scan, internal::scan_entries(
+                                *file, end, [](const EntryLine&, const MerkleFrontier&) { return true; }));
+        if (scan.bad) return fail(*scan.bad);
+        if (scan.tree.size() != size || scan.tree.root() != root)
+          return fail(
+              Code::kDataLoss, "ledger.root.mismatch",
+              fmt::format("the file holds {} entries that are not the {} of this ledger: one was replaced",
+                          scan.tree.size(), size));
+        NEAP_TRY(auto note,
+                 impl->runtime.files().read_file(checkpoint_path(impl->options.directory), 1u << 16));
+        NEAP_TRY(auto checkpoint, open_checkpoint(note, impl->options.origin, impl->key.public_key()));
+        return Verified{size, root, checkpoint.size};
+      });
+}
+
+namespace {
+// The leaves of the first `size` entries.
+Result<std::vector<Digest>> read_leaves(io::File& file, std::uint64_t size) {
+  std::vector<Digest> leaves;
+  leaves.reserve(size);
+  NEAP_TRY(auto scan,
+           internal::scan_entries(file, kNoLimit, [&](const EntryLine& entry, const MerkleFrontier&) {
+             leaves.push_back(entry.leaf);
+             return leaves.size() < size;
+           }));
+  if (leaves.size() < size)
+    return scan.bad ? fail(*scan.bad)
+                    : fail(Code::kDataLoss, "ledger.truncated", "the ledger's file became shorter");
+  return leaves;
+}
+std::unexpected<Error> proof_range(std::uint64_t size) {
+  return fail(Code::kOutOfRange, "ledger.proof.range",
+              fmt::format("there is no such proof: the ledger has {} entries; ask within them", size));
+}
+}  // namespace
+
+Task<Result<InclusionProof>> Ledger::prove_inclusion(std::uint64_t sequence, std::uint64_t size) {
+  using Out = Result<InclusionProof>;
+  auto impl = impl_;
+  if (!impl->file) co_return closed();
+  if (sequence >= size || size > impl->tree.size()) co_return proof_range(impl->tree.size());
+  co_return co_await on_worker<Out>(impl->runtime, [impl, sequence, size]() -> Out {
+    NEAP_TRY(auto file, impl->open_for_reading());
+    NEAP_TRY(const auto leaves, read_leaves(*file, size));
+    return InclusionProof{leaves[sequence], sequence, size, compute_inclusion_proof(leaves, sequence)};
+  });
+}
+
+Task<Result<Proof>> Ledger::prove_consistency(std::uint64_t old_size, std::uint64_t new_size) {
+  using Out = Result<Proof>;
+  auto impl = impl_;
+  if (!impl->file) co_return closed();
+  if (old_size == 0 || old_size > new_size || new_size > impl->tree.size())
+    co_return proof_range(impl->tree.size());
+  co_return co_await on_worker<Out>(impl->runtime, [impl, old_size, new_size]() -> Out {
+    NEAP_TRY(auto file, impl->open_for_reading());
+    NEAP_TRY(const auto leaves, read_leaves(*file, new_size));
+    return compute_consistency_proof(leaves, old_size);
+  });
+}
+
+Task<Result<std::string>> Ledger::checkpoint_now() {
+  auto impl = impl_;
+  NEAP_CO_TRY_VOID(impl->check_open());
+  co_return co_await impl->write_checkpoint();
+}
+
+Task<void> Ledger::close() {
+  auto impl = impl_;
+  if (impl->closing) co_return;
+  impl->closing = true;
+  impl->work.notify_all();
+  co_await impl->group.stop();
+  if (!impl->failure && impl->tree.size() > impl->checkpointed) (void)co_await impl->write_checkpoint();
+  impl->file.reset();
+}
+
+Result<Verified> verify_directory(io::FileSystem& files, const std::string& directory,
+                                  std::string_view origin, const crypto::PublicKey& key) {
+  NEAP_TRY(auto file, files.open(entries_path(directory), io::OpenMode::kRead));
+  NEAP_TRY(auto loaded, load(files, directory, origin, key, *file));
+  if (loaded.scan.bad) return fail(*loaded.scan.bad);
+  if (!loaded.checkpoint)
+    return fail(Code::kNotFound, "ledger.checkpoint.absent",
+                fmt::format("{} has no checkpoint, so nothing vouches for its entries", directory));
+  return Verified{loaded.scan.tree.size(), loaded.scan.tree.root(), loaded.checkpoint->size};
+}
+
+}  // namespace neap::ledger

@@ -196,7 +196,7 @@ Result<std::shared_ptr<ModelHost::Version>> ModelHost::admit(const InferRequest&
   return version;
 }
 
-Task<Result<InferResponse>> ModelHost::infer(CallContext ctx, InferRequest request) {
+Task<Result<InferResponse>> ModelHost::infer(CallContext ctx, const InferRequest& request) {
   NEAP_CO_TRY(const auto version, admit(request));
   NEAP_CO_TRY_VOID(ctx.check(runtime_.executor().now()));
   const InFlight in_flight(version);
@@ -204,7 +204,7 @@ Task<Result<InferResponse>> ModelHost::infer(CallContext ctx, InferRequest reque
   Result<InferResponse> response;
   const std::uint64_t rows = version->batches ? rows_of(request) : 1;
   if (version->batches && rows != 0 && rows <= version->options.max_batch) {
-    response = co_await infer_batched(ctx, version, std::move(request));
+    response = co_await infer_batched(ctx, version, request);
   } else {
     response = co_await infer_alone(ctx, version, request);
   }
@@ -287,7 +287,7 @@ Task<Result<InferResponse>> ModelHost::run(std::shared_ptr<Version> version, con
 }
 
 Task<Result<InferResponse>> ModelHost::infer_batched(CallContext ctx, std::shared_ptr<Version> version,
-                                                     InferRequest request) {
+                                                     const InferRequest& request) {
   // Checked before it joins others: one that does not fit must not spoil its neighbours.
   NEAP_CO_TRY_VOID(check_request(version->model->metadata(), request));
   if (version->waiting.size() + version->batched_waiting >= version->options.max_queue) {
@@ -301,7 +301,7 @@ Task<Result<InferResponse>> ModelHost::infer_batched(CallContext ctx, std::share
     flush(version);
   }
   Executor& executor = runtime_.executor();
-  const auto item = std::make_shared<BatchItem>(executor, std::move(ctx), std::move(request), rows);
+  const auto item = std::make_shared<BatchItem>(executor, std::move(ctx), request, rows);
   if (version->forming.empty()) {
     version->forming_timer = executor.post_at(executor.now() + version->options.max_batch_delay,
                                               [this, weak = std::weak_ptr(version)] {

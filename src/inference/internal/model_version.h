@@ -12,14 +12,14 @@
 namespace neap::inference {
 
 struct ModelHost::BatchItem {
-  BatchItem(Executor& executor, CallContext context, InferRequest its_request, std::uint64_t its_rows)
+  BatchItem(Executor& executor, CallContext context, const InferRequest& its_request, std::uint64_t its_rows)
       : ctx(std::move(context)),
-        request(std::move(its_request)),
+        request(its_request),
         rows(its_rows),
         queued(executor.now()),
         done(executor) {}
   CallContext ctx;
-  InferRequest request;
+  const InferRequest& request;  // lives in the caller's frame, which waits for `done`
   std::uint64_t rows;
   MonoTime queued;
   Completion<Result<InferResponse>> done;

@@ -62,7 +62,7 @@ class ModelHost final : public ModelService {
   // Simulated crash: drops everything now.
   void abandon();
 
-  Task<Result<InferResponse>> infer(CallContext ctx, InferRequest request) override;
+  Task<Result<InferResponse>> infer(CallContext ctx, const InferRequest& request) override;
   const ModelMetadata* find_metadata(std::string_view name, std::string_view version) const override;
   bool is_ready(std::string_view name, std::string_view version) const override;
   bool are_all_ready() const override;
@@ -86,7 +86,7 @@ class ModelHost final : public ModelService {
   Task<Result<InferResponse>> infer_alone(CallContext ctx, std::shared_ptr<Version> version,
                                           const InferRequest& request);
   Task<Result<InferResponse>> infer_batched(CallContext ctx, std::shared_ptr<Version> version,
-                                            InferRequest request);
+                                            const InferRequest& request);
   Task<Result<InferResponse>> run(std::shared_ptr<Version> version, const InferRequest& request);
   void flush(const std::shared_ptr<Version>& version);
   Task<void> run_batch(std::shared_ptr<Version> version, std::vector<std::shared_ptr<BatchItem>> items);

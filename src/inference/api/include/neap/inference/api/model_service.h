@@ -45,8 +45,8 @@ class ModelService {
   virtual ~ModelService() = default;
   // kNotFound (`inference.model.unknown`), kUnavailable (`inference.model.not_ready`),
   // kResourceExhausted (`inference.overloaded`) without waiting when the queue is full; else what the
-  // engine says.
-  virtual Task<Result<InferResponse>> infer(CallContext ctx, InferRequest request) = 0;
+  // engine says. `request` must live until the task ends.
+  virtual Task<Result<InferResponse>> infer(CallContext ctx, const InferRequest& request) = 0;
   // nullptr when absent; version empty: the active one. Valid until the next suspension.
   virtual const ModelMetadata* find_metadata(std::string_view name, std::string_view version) const = 0;
   virtual bool is_ready(std::string_view name, std::string_view version) const = 0;

@@ -56,6 +56,18 @@ std::optional<ModelPath> parse_model_path(std::string_view rest) {
   return out;
 }
 
+class Reserved {
+ public:
+  Reserved(std::uint64_t& total, std::uint64_t bytes) : total_(total), bytes_(bytes) { total_ += bytes_; }
+  Reserved(const Reserved&) = delete;
+  Reserved& operator=(const Reserved&) = delete;
+  ~Reserved() { total_ -= bytes_; }
+
+ private:
+  std::uint64_t& total_;
+  std::uint64_t bytes_;
+};
+
 JsonObject duration_json(const inference::DurationTotal& total) {
   return {{"count", total.count}, {"ns", total.ns}};
 }
@@ -112,7 +124,18 @@ Task<void> Gateway::serve(io::HttpExchange& exchange) {
 }
 
 Task<void> Gateway::serve_infer(io::HttpExchange& exchange, std::string model, std::string version) {
-  auto body = co_await exchange.body().read_all(exchange.context(), options_.pipeline.limits.body_bytes_max);
+  const std::uint64_t limit = options_.pipeline.limits.body_bytes_max;
+  const std::uint64_t reserve = std::min(exchange.body().declared_length().value_or(limit), limit);
+  if (body_bytes_in_flight_ + reserve > options_.body_bytes_in_flight_max) {
+    (void)co_await exchange.reply(
+        error_response({Code::kUnavailable,
+                        "gateway.memory",
+                        "the requests being served fill the memory set aside for them; try again shortly",
+                        {}}));
+    co_return;
+  }
+  const Reserved reserved(body_bytes_in_flight_, reserve);
+  auto body = co_await exchange.body().read_all(exchange.context(), limit);
   if (!body) {
     (void)co_await exchange.reply(error_response(body.error()));
     co_return;

@@ -53,6 +53,7 @@ io::HttpResponse error_response(const Error& error) {
   const bool too_large = error.reason == "inference.body.too_large" || error.reason == "http.body.too_large";
   response.status = overloaded ? 503 : too_large ? 413 : http_status(error.code);
   response.headers.set("Content-Type", "application/json");
+  response.headers.set(kReasonHeader, error.reason);
   if (response.status == 503) response.headers.set("Retry-After", "1");
   response.body = inference::encode_error(error);
   return response;
@@ -130,7 +131,9 @@ Result<Pipeline::Parsed> Pipeline::parse(const RouteState& state, const Call& ca
   NEAP_TRY(const auto json_length,
            inference::parse_header_length(call.headers.get(inference::kHeaderLengthName)));
   NEAP_TRY(const auto header_level, parse_level(call.headers.get(kLevelHeader), kLevelHeader));
-  const std::string& version = call.version.empty() ? route.active_version : call.version;
+  // While the route's version is still on its way, what the model service has active goes on answering.
+  const bool route_decides = call.version.empty() && models_.is_ready(call.model, route.active_version);
+  const std::string& version = route_decides ? route.active_version : call.version;
   if (json_length == 0) {
     const auto* metadata = route.local ? models_.find_metadata(call.model, version) : nullptr;
     if (metadata != nullptr) {
@@ -257,8 +260,9 @@ Task<io::HttpResponse> Pipeline::overflow(CallContext ctx, Call& call, std::shar
     if (const Status alive = ctx.check(executor_.now()); !alive) co_return error_response(alive.error());
   }
   if (route.upstreams.empty() || reasons.empty()) {
-    // Unknown here and nowhere else to ask: not found, rather than "try again".
-    if (route.upstreams.empty() && why.code == Code::kNotFound) co_return error_response(why);
+    // A version nobody deployed does not come by waiting; a model with a route does.
+    if (route.upstreams.empty() && why.code == Code::kNotFound && !call.version.empty())
+      co_return error_response(why);
     because("other places", "the service names none");
   }
   co_return error_response({Code::kUnavailable,

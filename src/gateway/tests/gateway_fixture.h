@@ -68,11 +68,13 @@ class RecordedEvents final : public GatewayEvents {
 class Node {
  public:
   Node(io::RealRuntime& its_runtime, inference::Engine& engine, Upstream& its_upstream,
-       const std::string& name, inference::ModelHostOptions host_options = {.inline_below = Duration(0)})
+       const std::string& name, inference::ModelHostOptions host_options = {.inline_below = Duration(0)},
+       std::uint64_t body_bytes_in_flight_max = 512u << 20)
       : runtime(its_runtime),
         host({runtime, engine}, host_options),
         gateway({runtime.executor(), host, guard, its_upstream, events},
-                {.pipeline = {.site = SiteName(name + "-site"), .node = NodeName(name)}}) {
+                {.pipeline = {.site = SiteName(name + "-site"), .node = NodeName(name)},
+                 .body_bytes_in_flight_max = body_bytes_in_flight_max}) {
     auto listener = runtime.network().listen({.host = "127.0.0.1", .port = 0, .unix_path = {}});
     server = std::make_unique<io::HttpServer>(runtime, std::move(*listener), io::HttpServerOptions{},
                                               gateway.handler());

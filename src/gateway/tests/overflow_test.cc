@@ -173,6 +173,18 @@ TEST_F(Overflow, does_not_forward_what_was_forwarded_once) {
   EXPECT_TRUE(upstream_.sent.empty());
 }
 
+TEST_F(Overflow, asks_to_come_back_while_the_model_is_on_its_way) {
+  set_route({.active_version = "2"});
+  const auto early = node_.infer();
+  EXPECT_EQ(early.status, 503);
+  EXPECT_FALSE(early.headers.get("Retry-After").empty());
+  EXPECT_EQ(early.headers.get("X-Neap-Reason"), "gateway.nowhere_to_go");
+  deploy();
+  EXPECT_EQ(node_.infer().headers.get("X-Neap-Model-Version"), "1");
+  node_.deploy("2", to_fake_model(make_dense_model({4, 3}, 2)));
+  EXPECT_EQ(node_.infer().headers.get("X-Neap-Model-Version"), "2");
+}
+
 TEST_F(Overflow, does_not_send_a_request_elsewhere_that_is_wrong_anyway) {
   set_route({.level_default = Level::kL3, .upstreams = usual_upstreams()});
   deploy();
@@ -186,6 +198,31 @@ TEST_F(Overflow, forwards_a_raw_body_it_cannot_read_itself) {
   EXPECT_EQ(node_.infer(floats(kRow), {{"Inference-Header-Content-Length", "0"}}).status, 200);
   ASSERT_EQ(upstream_.sent.size(), 1u);
   EXPECT_EQ(upstream_.sent[0].second.headers.get("Inference-Header-Content-Length"), "0");
+}
+
+TEST(GatewayMemory, holds_no_more_bodies_than_it_has_room_for) {
+  const auto runtime = io::RealRuntime::create({.worker_threads = 2});
+  inference::FakeEngine engine;
+  ScriptedUpstream upstream;
+  Node node(*runtime, engine, upstream, "n", {.inline_below = Duration(0)}, kBody.size() + 10);
+  node.gateway.pipeline().set_route({.service = "s", .model = "m"});
+  node.deploy("1", to_fake_model(make_dense_model({4, 3}, 1)));
+  const int before = engine.started();
+  engine.hold();
+  int first = 0;
+  TaskGroup group(runtime->executor());
+  group.spawn([](Node& its_node, int& status) -> Task<void> {
+    status = (co_await its_node.call(Node::infer_request())).status;
+  }(node, first));
+  runtime->run_task(until(runtime->executor(), [&] { return engine.started() > before; }));
+  const auto second = node.infer();
+  EXPECT_EQ(second.status, 503);
+  EXPECT_EQ(second.headers.get("X-Neap-Reason"), "gateway.memory");
+  engine.release();
+  runtime->run_task(until(runtime->executor(), [&] { return first != 0; }));
+  EXPECT_EQ(first, 200);
+  EXPECT_EQ(node.infer().status, 200);
+  runtime->run_task(group.stop());
 }
 
 // Sends over real HTTP to whatever node is set.

@@ -24,6 +24,9 @@ class Gateway {
   struct Options {
     Pipeline::Options pipeline;
     std::string version = "0.1.0";
+    // Of all requests being served; the next is told to come back. One without Content-Length counts as the
+    // largest allowed.
+    std::uint64_t body_bytes_in_flight_max = 512u << 20;
   };
   Gateway(Pipeline::Dependencies dependencies, Options options);
   ~Gateway();
@@ -49,6 +52,7 @@ class Gateway {
   Options options_;
   Pipeline pipeline_;
   TaskGroup shadows_;
+  std::uint64_t body_bytes_in_flight_ = 0;
 };
 
 }  // namespace neap::gateway

@@ -35,6 +35,7 @@ inline constexpr std::string_view kLabelParameter = "neap_label";
 inline constexpr std::string_view kHopHeader = "X-Neap-Hop";
 inline constexpr std::string_view kServedByHeader = "X-Neap-Served-By";
 inline constexpr std::string_view kVersionHeader = "X-Neap-Model-Version";
+inline constexpr std::string_view kReasonHeader = "X-Neap-Reason";  // of an error, for machines
 
 struct UpstreamTarget {
   SiteName site;
@@ -49,7 +50,7 @@ struct Route {
   std::string model;
   Level level_default = Level::kL1;
   bool local = true;                      // this node serves the model
-  std::string active_version;             // empty: what the model service has active
+  std::string active_version;             // empty, or not loaded yet: what the model service has active
   std::string shadow_version;             // empty: none
   double shadow_fraction = 0.1;           // of the live requests, also run on the shadow version
   std::vector<UpstreamTarget> upstreams;  // in order of preference

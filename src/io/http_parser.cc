@@ -25,17 +25,14 @@ struct Collector {
   const HttpLimits* limits = nullptr;
   MessageHead head;
   Status refused;
-  bool head_done = false;
   std::size_t skipped = 0, scanned = 0;  // of the bytes before the head, and of the head
   bool has_length = false, has_encoding = false;
-  std::string* body = nullptr;
 
   void refuse(error_code& ec, Code code, std::string reason, std::string message) {
     refused = fail(code, std::move(reason), std::move(message));
     ec = bhttp::error::bad_field;
   }
   void field(std::string_view name, std::string_view value, error_code& ec) {
-    if (head_done) return;  // trailer fields carry nothing we use, and must not pass for headers
     if (head.headers.all().size() >= limits->header_count_max)
       return refuse(ec, Code::kResourceExhausted, "http.headers.too_many",
                     fmt::format("the message has more than {} header fields", limits->header_count_max));
@@ -80,12 +77,11 @@ class Parser final : public bhttp::basic_parser<kIsRequest> {
                      error_code& ec) override {
     got.field(view(name), view(value), ec);
   }
-  void on_header_impl(error_code&) override { got.head_done = true; }
+  void on_header_impl(error_code&) override {}
   void on_body_init_impl(boost::optional<std::uint64_t> const&, error_code&) override {}
   std::size_t on_body_impl(beast::string_view body, error_code&) override { return body.size(); }
   void on_chunk_header_impl(std::uint64_t, beast::string_view, error_code&) override {}
   std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, error_code&) override {
-    if (got.body) got.body->append(body.data(), body.size());
     return body.size();
   }
   void on_finish_impl(error_code&) override {}
@@ -154,13 +150,96 @@ Result<bool> put_head_of(Parser<kIsRequest>& parser, std::string_view data, std:
   }
   if (parser.is_done()) head.framing = Framing::kNone, head.length = 0;
   if (head.framing == Framing::kLength && head.length == 0) head.framing = Framing::kNone;
-  parser.eager(true);
   return true;
 }
 
 }  // namespace
 
+namespace {
+
+// Chunked bodies (RFC 9112, 7.1), line by line. Our own: resumed in the middle of a last chunk, Beast's
+// decoder of 1.81 fails an assertion, so that any peer could end the process.
+class ChunkDecoder {
+ public:
+  Result<bool> put(std::string_view data, std::size_t& used, std::string& out) {
+    used = 0;
+    while (state_ != State::kDone) {
+      const std::string_view rest = data.substr(used);
+      if (rest.empty()) return false;
+      if (state_ == State::kData) {
+        const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(left_, rest.size()));
+        out.append(rest.substr(0, n));
+        used += n;
+        left_ -= n;
+        if (left_ == 0) state_ = State::kDataEnd;
+        continue;
+      }
+      if (state_ == State::kDataEnd) {
+        if (!std::string_view("\r\n").starts_with(rest.substr(0, 2)))
+          return bad("a chunk is longer than its size says");
+        if (rest.size() < 2) return false;
+        used += 2;
+        state_ = State::kSize;
+        continue;
+      }
+      const auto end = rest.find("\r\n");
+      const auto line = rest.substr(0, end);
+      if (line.size() > kLineMax) return bad("a line is too long");
+      if (state_ == State::kSize && hex_digit(line.empty() ? '-' : line[0]) < 0)
+        return bad("a chunk has no size");
+      if (end == std::string_view::npos) return false;
+      used += end + 2;
+      NEAP_TRY_VOID(take_line(line));
+    }
+    return true;
+  }
+
+ private:
+  enum class State { kSize, kData, kDataEnd, kTrailer, kDone };
+  static constexpr std::size_t kLineMax = 4096;
+  static constexpr int kTrailerLinesMax = 32;
+
+  static std::unexpected<Error> bad(std::string_view why) {
+    return fail(Code::kInvalidArgument, "http.chunk.malformed",
+                fmt::format("the chunked body is malformed: {}", why));
+  }
+  static int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    const char l = static_cast<char>(c | 0x20);
+    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
+  }
+  Status take_line(std::string_view line) {
+    for (const char c : line)
+      if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f)
+        return bad("a line has a control character");
+    if (state_ == State::kTrailer) {
+      if (line.empty())
+        state_ = State::kDone;
+      else if (++trailer_lines_ > kTrailerLinesMax || !is_token(line.substr(0, line.find(':'))) ||
+               line.find(':') == std::string_view::npos)
+        return bad("its trailer is none");
+      return ok();
+    }
+    std::uint64_t size = 0;
+    std::size_t digits = 0;
+    for (; digits < line.size() && hex_digit(line[digits]) >= 0; ++digits) {
+      if (digits == 15) return bad("a chunk's size is too large");
+      size = size * 16 + static_cast<std::uint64_t>(hex_digit(line[digits]));
+    }
+    if (digits < line.size() && line[digits] != ';') return bad("a chunk's size is no number");
+    left_ = size;
+    state_ = size == 0 ? State::kTrailer : State::kData;
+    return ok();
+  }
+  State state_ = State::kSize;
+  std::uint64_t left_ = 0;
+  int trailer_lines_ = 0;
+};
+
+}  // namespace
+
 struct HttpParser::Impl {
+  ChunkDecoder chunks;
   std::optional<Parser<true>> request;
   std::optional<Parser<false>> response;
   HttpLimits limits;
@@ -200,19 +279,7 @@ MessageHead& HttpParser::head() {
 }
 
 Result<bool> HttpParser::put_chunked(std::string_view data, std::size_t& used, std::string& out) {
-  return impl_->with([&](auto& parser) -> Result<bool> {
-    used = 0;
-    if (parser.is_done()) return true;
-    parser.got.body = &out;
-    error_code ec;
-    used = parser.put(boost::asio::const_buffer(data.data(), data.size()), ec);
-    parser.got.body = nullptr;
-    if (ec == bhttp::error::need_more) ec = {};
-    if (ec)
-      return fail(Code::kInvalidArgument, "http.chunk.malformed",
-                  fmt::format("the chunked body is malformed: {}", ec.message()));
-    return parser.is_done();
-  });
+  return impl_->chunks.put(data, used, out);
 }
 
 }  // namespace neap::io

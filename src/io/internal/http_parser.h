@@ -1,4 +1,4 @@
-// HTTP/1.1 message heads and chunked bodies, on Boost.Beast's incremental parser. Bytes in, values out.
+// HTTP/1.1 message heads (on Boost.Beast's parser) and chunked bodies. Bytes in, values out.
 //
 // Stricter than the RFC where leniency has been used to smuggle requests: a Transfer-Encoding other than
 // "chunked", one beside a Content-Length, a repeated Content-Length, and folded header lines are errors.

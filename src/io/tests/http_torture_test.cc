@@ -181,6 +181,13 @@ TEST_F(HttpTorture, pipelined_requests_are_answered_in_order_however_they_are_cu
   }
 }
 
+// Found by the fuzzer: Beast's own decoder failed an assertion when resumed inside the last chunk.
+TEST_F(HttpTorture, a_last_chunk_may_arrive_byte_by_byte) {
+  std::vector<std::string> pieces{"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"};
+  for (const char c : std::string_view("3\r\nabc\r\n0\r\nT: 1\r\n\r\n")) pieces.emplace_back(1, c);
+  EXPECT_NE(send(pieces).find("POST /x [abc]"), std::string::npos);
+}
+
 TEST_F(HttpTorture, a_slow_head_gets_408_and_a_silent_connection_is_closed) {
   std::vector<std::string> drops;
   for (int i = 0; i < 30; ++i) drops.emplace_back("A");

@@ -156,7 +156,7 @@ Status RevisionTable::prepare(Connection& writer, const std::string& path) {
                 fmt::format("{} cannot use write-ahead logging", path));
   NEAP_TRY_VOID(
       writer.execute("PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4000; "
-                     "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864"));
+                     "PRAGMA journal_size_limit=67108864"));
   const auto check = writer.text("PRAGMA quick_check(1)");
   if (!check) {
     if (check.error().code == Code::kDataLoss) return damaged(check.error().message);

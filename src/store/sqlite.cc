@@ -79,6 +79,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, co
   // Closing must not write: an owner that goes away without close() stands for a crash.
   sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  // In place of SQLite's automatic checkpoint: the owner decides when to pay for one.
   sqlite3_wal_hook(
       db,
       [](void* self, sqlite3*, const char*, int pages) {

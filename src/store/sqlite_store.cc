@@ -24,9 +24,8 @@ constexpr std::size_t kBatchBytesMax = 16u << 20;
 constexpr std::size_t kQueueBytesMax = 64u << 20;
 // Old rows forgotten per transaction: at least this, and twice what it writes, so that it keeps up.
 constexpr std::size_t kForgetRowsMin = 256;
-// WAL pages (4 KiB) after which an idle writer, and after which a busy one, checkpoints.
-constexpr std::uint64_t kCheckpointPagesIdle = 1000;
-constexpr std::uint64_t kCheckpointPagesBusy = 8000;
+// A busy writer lets the WAL grow by this factor before it checkpoints.
+constexpr std::uint64_t kBusyCheckpointFactor = 8;
 constexpr Duration kSampleInterval = 1s;
 
 // Runs `work` on a worker thread. The job owns what it touches, so that the caller's frame may be
@@ -179,8 +178,8 @@ struct SqliteStore::Impl : std::enable_shared_from_this<SqliteStore::Impl> {
       forgotten.notify_all();
     }
     advance_forget_target();
-    if (outcome.wal_pages >= (queue.empty() ? kCheckpointPagesIdle : kCheckpointPagesBusy))
-      co_await checkpoint();
+    const auto pages_max = options.checkpoint_pages * (queue.empty() ? 1 : kBusyCheckpointFactor);
+    if (outcome.wal_pages >= pages_max) co_await checkpoint();
   }
 
   void on_transaction_failed(const Error& error, std::vector<PendingCommit>& batch) {

@@ -10,8 +10,11 @@
 namespace neap::store {
 namespace {
 
-const SqliteStoreOptions kOptions{
-    .directory = "/state", .history_revisions = 40, .history_age = 0s, .use_io_vfs = true};
+const SqliteStoreOptions kOptions{.directory = "/state",
+                                  .history_revisions = 40,
+                                  .history_age = 0s,
+                                  .checkpoint_pages = 10,
+                                  .use_io_vfs = true};
 
 // Everything written to one key, in order; nothing = removed. What is found after a crash must be one
 // of the states from the last acknowledged one on.
@@ -270,6 +273,7 @@ TEST(SqliteStore, history_beyond_both_limits_is_forgotten_while_writes_go_on) {
     EXPECT_EQ(reason_of(store->watch("", Revision{2000})), "store.revision.compacted");
     EXPECT_TRUE(store->watch("", Revision{2960}));
     EXPECT_EQ((co_await store->list({}, "", {})).value().items.size(), 3u);
+    EXPECT_LT(machine.runtime().files().stat("/state/store.db-wal").value().size, 1'000'000u);
     co_await store->close();
     // 3,000 versions of 500 bytes would need 1.5 MB.
     EXPECT_LT(machine.runtime().files().stat("/state/store.db").value().size, 600'000u);

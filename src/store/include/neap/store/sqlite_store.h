@@ -20,6 +20,9 @@ struct SqliteStoreOptions {
   std::uint64_t history_revisions = 10'000;
   Duration history_age = 5min;
   std::size_t queue_commits_max = 4096;
+  // Pages of 4 KiB in the write-ahead log after which they move into the database; eight times as many
+  // while writes keep coming.
+  std::uint64_t checkpoint_pages = 1000;
   // Route file access through Runtime::files() instead of SQLite's own: simulation with its faults.
   // One connection then serves reads and writes, and the lock excludes this process only.
   bool use_io_vfs = false;

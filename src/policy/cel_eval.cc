@@ -43,26 +43,17 @@ class Evaluator {
     --steps_left_;
     switch (node.op) {
       case Op::kConst:
-        out = program_.constants[node.a];
+        out = program_.constants[node.a].view();
         return true;
       case Op::kSlot:
         out = slots_[node.a];
         return true;
       case Op::kVariable:
         return activation_.find(program_.variables[node.a], out) || fault(Fault::kNoVariable, index);
-      case Op::kSelect: {
-        if (!eval(node.a, out)) return false;
-        if (!out.is(K::kMap)) return fault(Fault::kNoOverload, index);
-        const Value map = std::move(out);
-        return map.find_member(program_.names[node.b], out) || fault(Fault::kNoField, index);
-      }
-      case Op::kHas: {
-        Value map, ignored;
-        if (!eval(node.a, map)) return false;
-        if (!map.is(K::kMap)) return fault(Fault::kNoOverload, index);
-        out = Value::boolean(map.find_member(program_.names[node.b], ignored));
-        return true;
-      }
+      case Op::kSelect:
+        return eval_select(node, index, out);
+      case Op::kHas:
+        return eval_has(node, index, out);
       case Op::kIndex:
         return eval_index(node, index, out);
       case Op::kNot:
@@ -92,13 +83,8 @@ class Evaluator {
       case Op::kSubtract:
       case Op::kMultiply:
       case Op::kDivide:
-      case Op::kModulo: {
-        Value a, b;
-        if (!eval(node.a, a) || !eval(node.b, b)) return false;
-        if (!charge(a) || !charge(b)) return fault(Fault::kBudget, index);
-        const Fault result = arithmetic(node.op, a, b, out);
-        return result == Fault::kNone || fault(result, index);
-      }
+      case Op::kModulo:
+        return eval_arithmetic(node, index, out);
       case Op::kList:
       case Op::kMap:
         return eval_literal(node, index, out);
@@ -138,7 +124,34 @@ class Evaluator {
     return true;
   }
 
-  bool eval_negate(const Node& node, std::uint32_t index, Value& out) {
+  // The dispatcher above holds no values of its own, so that its frame stays small: rules are mostly selects.
+  [[gnu::noinline]] bool eval_select(const Node& node, std::uint32_t index, Value& out) {
+    const Node& operand = program_.nodes[node.a];
+    Value map;
+    if (operand.op == Op::kVariable) {
+      if (!activation_.find(program_.variables[operand.a], map)) return fault(Fault::kNoVariable, node.a);
+    } else if (!eval(node.a, map)) {
+      return false;
+    }
+    if (!map.is(K::kMap)) return fault(Fault::kNoOverload, index);
+    return map.find_member(program_.names[node.b], out) || fault(Fault::kNoField, index);
+  }
+  [[gnu::noinline]] bool eval_has(const Node& node, std::uint32_t index, Value& out) {
+    Value map, ignored;
+    if (!eval(node.a, map)) return false;
+    if (!map.is(K::kMap)) return fault(Fault::kNoOverload, index);
+    out = Value::boolean(map.find_member(program_.names[node.b], ignored));
+    return true;
+  }
+  [[gnu::noinline]] bool eval_arithmetic(const Node& node, std::uint32_t index, Value& out) {
+    Value a, b;
+    if (!eval(node.a, a) || !eval(node.b, b)) return false;
+    if (!charge(a) || !charge(b)) return fault(Fault::kBudget, index);
+    const Fault result = arithmetic(node.op, a, b, out);
+    return result == Fault::kNone || fault(result, index);
+  }
+
+  [[gnu::noinline]] bool eval_negate(const Node& node, std::uint32_t index, Value& out) {
     if (!eval(node.a, out)) return false;
     if (out.is(K::kDouble)) {
       out = Value::real(-out.as_double());
@@ -153,7 +166,7 @@ class Evaluator {
   }
 
   // An operand that decides wins over faults of the others, whichever side they stand on.
-  bool eval_logic(const Node& node, std::uint32_t index, Value& out) {
+  [[gnu::noinline]] bool eval_logic(const Node& node, std::uint32_t index, Value& out) {
     const bool decides = node.op == Op::kOr;
     Fault held = Fault::kNone;
     std::uint32_t held_node = 0;
@@ -178,7 +191,7 @@ class Evaluator {
     return true;
   }
 
-  bool eval_compare(const Node& node, std::uint32_t index, Value& out) {
+  [[gnu::noinline]] bool eval_compare(const Node& node, std::uint32_t index, Value& out) {
     Value a, b;
     if (!eval(node.a, a) || !eval(node.b, b)) return false;
     if (!charge(a) || !charge(b)) return fault(Fault::kBudget, index);
@@ -196,7 +209,7 @@ class Evaluator {
     return true;
   }
 
-  bool eval_in(const Node& node, std::uint32_t index, Value& out) {
+  [[gnu::noinline]] bool eval_in(const Node& node, std::uint32_t index, Value& out) {
     Value element, range;
     if (!eval(node.a, element) || !eval(node.b, range)) return false;
     if (!charge(range)) return fault(Fault::kBudget, index);
@@ -213,7 +226,7 @@ class Evaluator {
     return steps_left_ > 0 || fault(Fault::kBudget, index);
   }
 
-  bool eval_index(const Node& node, std::uint32_t index, Value& out) {
+  [[gnu::noinline]] bool eval_index(const Node& node, std::uint32_t index, Value& out) {
     Value range, key;
     if (!eval(node.a, range) || !eval(node.b, key)) return false;
     if (range.is(K::kMap)) {
@@ -241,7 +254,7 @@ class Evaluator {
     return true;
   }
 
-  bool eval_literal(const Node& node, std::uint32_t index, Value& out) {
+  [[gnu::noinline]] bool eval_literal(const Node& node, std::uint32_t index, Value& out) {
     std::vector<Value> parts(node.arg_count);
     for (std::uint32_t i = 0; i < node.arg_count; ++i)
       if (!eval(program_.args[node.arg_first + i], parts[i])) return false;
@@ -262,7 +275,7 @@ class Evaluator {
     return true;
   }
 
-  bool eval_call(const Node& node, std::uint32_t index, Value& out) {
+  [[gnu::noinline]] bool eval_call(const Node& node, std::uint32_t index, Value& out) {
     std::array<Value, 3> few;
     std::vector<Value> many;
     Value* args = few.data();
@@ -282,7 +295,7 @@ class Evaluator {
     return result == Fault::kNone || fault(result, index);
   }
 
-  bool eval_macro(const Node& node, std::uint32_t index, Value& out) {
+  [[gnu::noinline]] bool eval_macro(const Node& node, std::uint32_t index, Value& out) {
     Value range;
     if (!eval(node.a, range)) return false;
     if (!range.is(K::kList) && !range.is(K::kMap)) return fault(Fault::kNoOverload, index);

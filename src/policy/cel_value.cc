@@ -187,9 +187,9 @@ Value Value::owned_within(std::uint64_t& elements_left) const {
   --elements_left;
   switch (kind_) {
     case Kind::kString:
-      return rep_ == Rep::kOwned ? *this : string(std::string(as_text()));
+      return owner_ ? *this : string(std::string(as_text()));
     case Kind::kBytes:
-      return rep_ == Rep::kOwned ? *this : bytes(std::string(as_text()));
+      return owner_ ? *this : bytes(std::string(as_text()));
     case Kind::kList: {
       std::vector<Value> elements;
       for (std::size_t i = 0; i < size() && elements_left > 0; ++i)
@@ -313,7 +313,7 @@ Activation& Activation::bind(std::string_view name, Value value) {
 bool Activation::find(std::string_view name, Value& out) const {
   for (const auto& [bound, held] : bound_)
     if (bound == name) {
-      out = held;
+      out = held.view();
       return true;
     }
   if (object_ && object_->is_object())
@@ -376,6 +376,9 @@ bool equal_values(const Value& a, const Value& b, std::uint64_t& steps_left) {
   if (is_number(a.kind()) && is_number(b.kind())) return compare_numbers(a, b) == 0;
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
+    case Value::Kind::kString:
+    case Value::Kind::kBytes:
+      return a.as_text() == b.as_text();
     case Value::Kind::kNull:
       return true;
     case Value::Kind::kType:

@@ -96,6 +96,14 @@ class Value {
   bool find(const Value& key, Value& out) const;
   bool find_member(std::string_view key, Value& out) const;
 
+  // The same without a share in what it points at: no atomic count; the original must outlive it.
+  Value view() const {
+    Value out;
+    out.kind_ = kind_;
+    out.rep_ = rep_;
+    out.u_ = u_;
+    return out;
+  }
   // A value that borrows nothing; `elements_left` reaches 0 where it was cut off.
   Value owned() const;
   Value owned_within(std::uint64_t& elements_left) const;

@@ -1,0 +1,183 @@
+// Placements a second of decide() against a naive scan of the same nodes in the same run, the time of one
+// decision from a cold start, and the time of one policy rule.
+//
+// Usage: scheduler_bench [--quick]
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string_view>
+#include <vector>
+
+#include "neap/scheduler/scheduler.h"
+
+namespace {
+
+using namespace neap;
+using namespace neap::scheduler;
+
+constexpr std::int64_t kGiB = std::int64_t(1) << 30;
+
+double seconds_of(auto&& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+Snapshot make_world(int node_count) {
+  Snapshot world;
+  for (int s = 0; s < 5; ++s)
+    world.sites.push_back({fmt::format("site-{}", s),
+                           s == 0  ? Tier::kEdge
+                           : s < 3 ? Tier::kPrivate
+                                   : Tier::kPublic,
+                           "DE",
+                           {},
+                           {},
+                           1});
+  for (int s = 0; s < 5; ++s)
+    for (const auto type :
+         {finops::CapacityType::kOwned, finops::CapacityType::kOnDemand, finops::CapacityType::kSpot})
+      world.prices.set_rates(
+          fmt::format("site-{}", s), type,
+          {{10'000 + s * 1000}, {1000 + s * 100}, {{"nvidia-a100", {1'000'000 + s * 100'000}}}});
+  for (int i = 0; i < node_count; ++i) {
+    Node node;
+    node.name = fmt::format("node-{:05}", i);
+    node.site = fmt::format("site-{}", i % 5);
+    node.capacity_type = i % 5 < 3 ? CapacityType::kOwned
+                         : i % 2   ? CapacityType::kSpot
+                                   : CapacityType::kOnDemand;
+    node.cores_allocatable = node.cores_free = {64'000};
+    node.memory_allocatable = node.memory_free = {256 * kGiB};
+    if (i % 4 == 0) {
+      node.accelerator_model = "nvidia-a100";
+      node.devices_free.assign(8, 1000);
+    }
+    world.nodes.push_back(std::move(node));
+  }
+  return world;
+}
+
+std::vector<Request> make_requests(int count, int shapes, bool accelerators, int replicas) {
+  std::vector<Request> out;
+  for (int i = 0; i < count; ++i) {
+    Request request;
+    request.id = fmt::format("job-{}", i);
+    request.project = "bench";
+    request.each.cores = {1000 + 500 * (i % shapes)};
+    request.each.memory = {(1 + i % shapes) * kGiB};
+    if (accelerators && i % 2 == 0) request.each.accelerators = {i % 4 == 0 ? 500 : 1000};
+    request.replicas = replicas;
+    out.push_back(std::move(request));
+  }
+  return out;
+}
+
+// What a first version does: every request looks at every node, checks fit, scores utilisation and price.
+std::size_t place_naively(Snapshot world, const std::vector<Request>& requests) {
+  std::size_t placed = 0;
+  for (const auto& request : requests)
+    for (int replica = 0; replica < request.replicas; ++replica) {
+      Node* best = nullptr;
+      double best_score = -1e300;
+      for (auto& node : world.nodes) {
+        if (!node.is_ready || node.is_reclaimed) continue;
+        if (node.cores_free < request.each.cores || node.memory_free < request.each.memory) continue;
+        if (request.each.accelerators.value > 0 &&
+            std::none_of(node.devices_free.begin(), node.devices_free.end(),
+                         [&](auto free) { return free >= request.each.accelerators.value; }))
+          continue;
+        const auto price = world.prices.compute_hourly(
+            node.site, finops::CapacityType(node.capacity_type),
+            {request.each.cores, request.each.memory, node.accelerator_model, request.each.accelerators});
+        const double used = 2 - double(node.cores_free.value) / double(node.cores_allocatable.value) -
+                            double(node.memory_free.value) / double(node.memory_allocatable.value);
+        const double score = 10 * used - (price ? double(price->value) / 1e6 : 1e3);
+        if (score > best_score) {
+          best_score = score;
+          best = &node;
+        }
+      }
+      if (!best) continue;
+      best->cores_free -= request.each.cores;
+      best->memory_free -= request.each.memory;
+      for (auto& free : best->devices_free)
+        if (request.each.accelerators.value > 0 && free >= request.each.accelerators.value) {
+          free -= std::int32_t(request.each.accelerators.value);
+          break;
+        }
+      ++placed;
+    }
+  return placed;
+}
+
+void compare(std::string_view name, int nodes, const std::vector<Request>& requests, int naive_share) {
+  const auto world = make_world(nodes);
+  std::size_t placed = 0;
+  const double fast = seconds_of([&] {
+    const auto plan = decide(world, requests, {});
+    for (const auto& decision : plan.decisions) placed += decision.placements.size();
+  });
+  const std::vector<Request> part(
+      requests.begin(), requests.begin() + std::ptrdiff_t(requests.size() / std::size_t(naive_share)));
+  std::size_t naive_placed = 0;
+  const double naive = seconds_of([&] { naive_placed = place_naively(world, part); });
+  const double rate = double(placed) / fast, naive_rate = double(naive_placed) / naive;
+  fmt::print("{:<34} {:>6} nodes {:>9.0f} placements/s, naive scan {:>8.0f}/s, ratio {:>6.1f}\n", name, nodes,
+             rate, naive_rate, rate / naive_rate);
+}
+
+void measure_single(int nodes, int rounds) {
+  const auto world = make_world(nodes);
+  const auto requests = make_requests(1, 1, false, 1);
+  std::vector<double> times;
+  for (int i = 0; i < rounds; ++i) times.push_back(seconds_of([&] { (void)decide(world, requests, {}); }));
+  std::sort(times.begin(), times.end());
+  fmt::print("{:<34} {:>6} nodes p50 {:.2f} ms, p99 {:.2f} ms\n", "one decision, nothing cached", nodes,
+             times[times.size() / 2] * 1e3, times[times.size() * 99 / 100] * 1e3);
+}
+
+void measure_rules(int rounds) {
+  const Json variables =
+      parse_json(R"j({"resource": {"level": "L1", "home_domain": "hq"}, "request": {"dest_domain": "hq"},
+    "labels": ["team/a", "zone/b", "tier/c"], "task": {"type": "training", "gpu_demand": 16}})j")
+          .value();
+  const policy::Activation activation(variables);
+  for (const std::string_view text : {"resource.level != 'L1' || request.dest_domain == resource.home_domain",
+                                      "task.type == 'training' AND task.gpu_demand > 8",
+                                      "labels.exists(l, l.startsWith('pii/')) && size(labels) < 10"}) {
+    const auto program = policy::compile(text).value();
+    bool holds = false;
+    // Best of many short batches: the machine may be shared.
+    double evaluation = 1e9, compilation = 1e9;
+    for (int batch = 0; batch < 50; ++batch) {
+      evaluation = std::min(evaluation, seconds_of([&] {
+                                          for (int i = 0; i < rounds / 50; ++i)
+                                            holds ^= policy::evaluate_condition(program, activation).value();
+                                        }) / (rounds / 50));
+      compilation = std::min(compilation, seconds_of([&] {
+                                            for (int i = 0; i < 100; ++i)
+                                              holds ^= policy::compile(text).has_value();
+                                          }) / 100);
+    }
+    fmt::print("rule {:>6.0f} ns, compile {:>5.1f} us  {}{}\n", evaluation * 1e9, compilation * 1e6, text,
+               holds ? "" : " ");
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const bool quick = argc > 1 && std::string_view(argv[1]) == "--quick";
+  const int count = quick ? 2000 : 20'000;
+  for (const int nodes : {1000, 5000}) {
+    compare("plain, one shape", nodes, make_requests(count, 1, false, 1), 20);
+    compare("plain, 16 shapes", nodes, make_requests(count, 16, false, 1), 20);
+    compare("half with accelerators, 16 shapes", nodes, make_requests(std::min(count, nodes), 16, true, 1),
+            10);
+    compare("gangs of 8", nodes, make_requests(count / 8, 1, false, 8), 20);
+    measure_single(nodes, quick ? 20 : 200);
+  }
+  measure_rules(quick ? 20'000 : 500'000);
+}

@@ -57,6 +57,16 @@ std::string shape_of(const Request& r) {
   return key.take();
 }
 
+// Price x expected time; an hour where no estimate is given.
+MoneyMicros compute_cost(const Request& request, const Decision& decision) {
+  if (!decision.cost_per_hour) return {};
+  const auto estimate =
+      std::chrono::duration_cast<std::chrono::milliseconds>(request.duration_estimate.value_or(1h));
+  const auto cost = finops::multiply_divide(decision.cost_per_hour->value,
+                                            std::max<std::int64_t>(0, estimate.count()), 1, 3'600'000);
+  return {cost ? *cost : INT64_MAX / 8};
+}
+
 struct Taken {
   std::uint32_t node = 0;
   std::vector<std::uint16_t> devices;
@@ -83,11 +93,8 @@ class Engine {
     decision.pending = check_quota(board_, request);
     if (!decision.pending) {
       auto taken = is_single ? place_single(ask, decision) : place_gang(ask, decision);
-      if (!taken.empty()) {
-        finish(ask, request, decision, taken);
-        return decision;
-      }
-      decision.pending = summarise(decision);
+      if (!taken.empty() && !finish(ask, request, decision, taken)) return decision;
+      if (!decision.pending) decision.pending = summarise(decision);
     }
     suggest(ask, request, decision);
     return decision;
@@ -349,24 +356,42 @@ class Engine {
     return out;
   }
 
-  void finish(Ask& ask, const Request& request, Decision& decision, std::vector<Taken>& taken) {
-    decision.is_placed = true;
+  // True where a budget that admits each site alone does not admit what the gang spends at all of them.
+  bool finish(Ask& ask, const Request& request, Decision& decision, std::vector<Taken>& taken) {
     std::int64_t hourly = 0;
     bool is_priced = true;
+    std::vector<bool> counted(board_.sites.size(), false);
+    std::vector<Placement> placements;
     for (std::size_t i = 0; i < taken.size(); ++i) {
       const auto n = taken[i].node;
       const auto& cls = board_.classes[board_.node_class[n]];
       const auto& parts = ask.class_verdicts[board_.node_class[n]].parts;
-      decision.sites[cls.site].is_chosen = true;
       is_priced = is_priced && parts.cost_per_hour.has_value();
       if (parts.cost_per_hour) hourly += parts.cost_per_hour->value / request.replicas;
-      decision.egress_cost = std::max(decision.egress_cost, parts.egress_cost);
-      decision.placements.push_back({int(i), board_.nodes[n]->name, board_.sites[cls.site]->name,
-                                     cls.capacity_type, std::move(taken[i].devices)});
+      if (!counted[cls.site]) decision.egress_cost += parts.egress_cost;
+      counted[cls.site] = true;
+      placements.push_back(
+          {int(i), board_.nodes[n]->name, board_.sites[cls.site]->name, cls.capacity_type, taken[i].devices});
     }
     if (is_priced) decision.cost_per_hour = MoneyMicros{hourly};
+    const MoneyMicros asked{compute_cost(request, decision).value + decision.egress_cost.value};
+    for (const auto& budget : board_.budgets) {
+      if (budget.budget.project != request.project) continue;
+      const auto answer = finops::evaluate_budget(budget.budget, budget.state, asked);
+      if (answer.admits) continue;
+      undo(ask, taken);
+      decision.pending = Refusal{Guard::kBudget, answer.sentence};
+      decision.cost_per_hour.reset();
+      decision.egress_cost = {};
+      decision.score = 0;
+      return true;
+    }
+    decision.is_placed = true;
+    decision.placements = std::move(placements);
+    for (std::size_t s = 0; s < counted.size(); ++s) decision.sites[s].is_chosen = counted[s];
     charge(board_.queues, board_.budgets, request, decision);
     if (is_priced && !board_.budgets.empty()) ++board_.budget_changes;
+    return false;
   }
 
  public:
@@ -378,16 +403,10 @@ class Engine {
       queue->second.accelerators_used.value += request.each.accelerators.value * request.replicas;
     }
     if (!decision.cost_per_hour) return;
-    const auto ms =
-        request.duration_estimate
-            ? std::max<std::int64_t>(
-                  0,
-                  std::chrono::duration_cast<std::chrono::milliseconds>(*request.duration_estimate).count())
-            : 3'600'000;
-    const auto compute = finops::multiply_divide(decision.cost_per_hour->value, ms, 1, 3'600'000);
+    const auto compute = compute_cost(request, decision);
     for (auto& budget : budgets)
       if (budget.budget.project == request.project)
-        budget.state.committed.value += (compute ? *compute : INT64_MAX / 8) + decision.egress_cost.value;
+        budget.state.committed.value += compute.value + decision.egress_cost.value;
   }
 
  private:

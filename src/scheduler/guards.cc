@@ -5,6 +5,7 @@
 
 #include "internal/board.h"
 #include "internal/views.h"
+#include "neap/api/meta.h"
 
 namespace neap::scheduler {
 namespace {
@@ -21,7 +22,62 @@ bool contains(const std::vector<std::string>& list, const std::string& word) {
 }
 std::string milliseconds_text(Duration d) { return fmt::format("{:.1f} ms", to_seconds(d) * 1000); }
 
-std::optional<Refusal> check_data(const Request& request, const Site& site) {
+api::Tier api_tier(Tier tier) {
+  switch (tier) {
+    case Tier::kEdge:
+      return api::Tier::kEdge;
+    case Tier::kPrivate:
+      return api::Tier::kPrivate;
+    case Tier::kPublic:
+      return api::Tier::kPublic;
+  }
+  return api::Tier::kPublic;
+}
+
+std::string_view purpose_of(TaskKind kind) {
+  switch (kind) {
+    case TaskKind::kInference:
+      return "infer";
+    case TaskKind::kCollect:
+      return "store";
+    case TaskKind::kTraining:
+    case TaskKind::kBatch:
+      return "train";
+  }
+  return "train";
+}
+
+std::optional<Refusal> judge_l2_by_default(const DataInput& input, const Site& site) {
+  if (site.tier == Tier::kPublic)
+    return Refusal{Guard::kDataLevel,
+                   fmt::format("dataset {} is L2 and does not go to a public site", input.dataset)};
+  if (site.name != input.home_site && (input.jurisdiction.empty() || site.jurisdiction != input.jurisdiction))
+    return Refusal{Guard::kDataJurisdiction,
+                   fmt::format("dataset {} is L2 of jurisdiction {} and {} is in {}", input.dataset,
+                               input.jurisdiction.empty() ? "(none stated)" : input.jurisdiction, site.name,
+                               site.jurisdiction.empty() ? "(none stated)" : site.jurisdiction)};
+  return {};
+}
+
+// The answer of the data policies that transfers obey; L1 and Strict were refused before.
+std::optional<Refusal> judge_by_policies(const Board& board, const Request& request, const DataInput& input,
+                                         const Site& site) {
+  dataguard::Place source{SiteName(input.home_site), api::Tier::kPrivate, input.jurisdiction, {}};
+  if (const auto home = board.find_site(input.home_site); home != kNowhere) {
+    source.tier = api_tier(board.sites[home]->tier);
+    if (source.jurisdiction.empty()) source.jurisdiction = board.sites[home]->jurisdiction;
+  }
+  const dataguard::Place destination{SiteName(site.name), api_tier(site.tier), site.jurisdiction, {}};
+  const auto verdict = board.snapshot->data_policies->judge(
+      source, destination,
+      {.level = api::DataLevel(input.level), .strict = input.is_strict, .declassified_by = {}},
+      purpose_of(request.kind));
+  if (verdict.allowed) return {};
+  return Refusal{Guard::kDataLevel,
+                 fmt::format("dataset {} is L{}: {}", input.dataset, int(input.level), verdict.reason)};
+}
+
+std::optional<Refusal> check_data(const Board& board, const Request& request, const Site& site) {
   for (const auto& input : request.data) {
     const auto named = [&] {
       return input.home_site.empty() ? std::string("an unnamed home") : input.home_site;
@@ -29,18 +85,14 @@ std::optional<Refusal> check_data(const Request& request, const Site& site) {
     if (input.level == DataLevel::kL1 && site.name != input.home_site)
       return Refusal{Guard::kDataLevel,
                      fmt::format("dataset {} is L1 and never leaves {}", input.dataset, named())};
-    if (input.level == DataLevel::kL2 && site.tier == Tier::kPublic)
-      return Refusal{Guard::kDataLevel,
-                     fmt::format("dataset {} is L2 and does not go to a public site", input.dataset)};
-    if (input.level == DataLevel::kL2 && site.name != input.home_site &&
-        (input.jurisdiction.empty() || site.jurisdiction != input.jurisdiction))
-      return Refusal{Guard::kDataJurisdiction,
-                     fmt::format("dataset {} is L2 of jurisdiction {} and {} is in {}", input.dataset,
-                                 input.jurisdiction.empty() ? "(none stated)" : input.jurisdiction, site.name,
-                                 site.jurisdiction.empty() ? "(none stated)" : site.jurisdiction)};
     if (input.is_strict && site.name != input.home_site)
       return Refusal{Guard::kDataStrict,
                      fmt::format("nothing derived from dataset {} may leave {}", input.dataset, named())};
+    if (board.snapshot->data_policies) {
+      if (auto refusal = judge_by_policies(board, request, input, site)) return refusal;
+    } else if (input.level == DataLevel::kL2) {
+      if (auto refusal = judge_l2_by_default(input, site)) return refusal;
+    }
     if (!input.allowed_sites.empty() && !contains(input.allowed_sites, site.name))
       return Refusal{Guard::kDataSites, fmt::format("dataset {} may only be used at {}", input.dataset,
                                                     fmt::join(input.allowed_sites, ", "))};
@@ -309,7 +361,8 @@ void fill_verdicts(const Context& context, Ask& ask) {
       if (result.guard != Guard::kNone) refuse(first, result.guard, std::move(result.sentence));
       first.parts.preference += result.preference;
     }
-    if (auto refusal = check_data(request, site)) refuse(first, refusal->guard, std::move(refusal->sentence));
+    if (auto refusal = check_data(board, request, site))
+      refuse(first, refusal->guard, std::move(refusal->sentence));
     if (auto refusal = check_latency(board, request, s))
       refuse(first, refusal->guard, std::move(refusal->sentence));
     const double transfer = transfer_seconds(board, request, s, first.parts.egress_cost);

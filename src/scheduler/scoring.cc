@@ -166,7 +166,8 @@ std::vector<TypicalTask> find_typical_tasks(std::span<const Request> requests) {
     tasks.push_back({std::get<1>(key), std::get<2>(key),
                      std::int32_t(std::min<std::int64_t>(std::get<0>(key), 1'000'000)), count});
   std::sort(tasks.begin(), tasks.end(), [](const TypicalTask& a, const TypicalTask& b) {
-    return std::tuple(-a.share, a.accelerators, a.cores, a.memory) < std::tuple(-b.share, b.accelerators, b.cores, b.memory);
+    return std::tuple(-a.share, a.accelerators, a.cores, a.memory) <
+           std::tuple(-b.share, b.accelerators, b.cores, b.memory);
   });
   if (tasks.size() > kTypicalMax) tasks.resize(kTypicalMax);
   // One request says little about what comes: halves and whole machines are always worth keeping usable.

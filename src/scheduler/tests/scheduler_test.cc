@@ -69,6 +69,45 @@ TEST(Scheduler, data_levels_bind_places_before_any_price) {
   }
 }
 
+TEST(Scheduler, the_data_policies_that_transfers_obey_bind_placement_too) {
+  auto world = make_world();
+  api::DataRule allow;
+  allow.name = "train-in-cloud-a";
+  allow.toSites = {"cloud-a"};
+  allow.purposes = {"train"};
+  allow.effect = "allow";
+  world.data_policies = dataguard::DataPolicyTable({allow});
+  auto request = make_request("r");
+  request.data = {{.dataset = "d", .level = DataLevel::kL2, .home_site = "hq", .jurisdiction = "DE"}};
+  const auto decision = decide_one(world, request);
+  EXPECT_EQ(code_at(decision, "hq"), "");
+  EXPECT_EQ(code_at(decision, "cloud-a"), "");
+  EXPECT_EQ(code_at(decision, "edge-1"), "data.level");
+  EXPECT_EQ(code_at(decision, "cloud-b"), "data.level");
+  request.kind = TaskKind::kInference;
+  EXPECT_EQ(code_at(decide_one(world, request), "cloud-a"), "data.level");
+  request.data[0].level = DataLevel::kL1;
+  request.kind = TaskKind::kTraining;
+  EXPECT_EQ(code_at(decide_one(world, request), "cloud-a"), "data.level");
+}
+
+TEST(Scheduler, a_hybridcloud_policy_forces_its_priority_class_to_the_edge) {
+  auto world = make_world();
+  world.rules = policy::rules_from_hybridcloud_policy(
+                    parse_json(R"j({"apiVersion": "ai.hybridcloud/v1", "kind": "SchedulingPolicy",
+    "spec": {"priorityClass": "critical-realtime", "constraints": [{"type": "Latency", "threshold": "10ms", "action": "ForceEdge"},
+    {"type": "Cost", "threshold": "spot-price-low", "action": "PreemptibleCloud"}]}})j")
+                        .value())
+                    .value();
+  auto request = make_request("r");
+  request.priority_class = "critical-realtime";
+  const auto decision = decide_one(world, request);
+  EXPECT_EQ(decision.placements.at(0).site, "edge-1");
+  EXPECT_EQ(code_at(decision, "hq"), "policy.required");
+  request.priority_class = "batch";
+  EXPECT_EQ(code_at(decide_one(world, request), "hq"), "");
+}
+
 TEST(Scheduler, a_latency_requirement_refuses_places_too_far_from_the_consumer) {
   auto request = make_request("serve");
   request.kind = TaskKind::kInference;

@@ -11,6 +11,7 @@
 
 #include "neap/base/quantity.h"
 #include "neap/base/time.h"
+#include "neap/dataguard/dataguard.h"
 #include "neap/finops/budget.h"
 #include "neap/finops/price_book.h"
 #include "neap/policy/policy.h"
@@ -99,6 +100,9 @@ struct Snapshot {
   std::vector<Queue> queues;
   std::vector<ProjectBudget> budgets;
   finops::PriceBook prices;
+  // The table transfers are judged by, so that nothing is placed where its data may not follow. Absent: L2
+  // may go to private and edge sites of its jurisdiction, L3 anywhere, L1 nowhere.
+  std::optional<dataguard::DataPolicyTable> data_policies;
 };
 
 }  // namespace neap::scheduler

@@ -96,9 +96,9 @@ Task<Status> ModelHost::load(CallContext ctx, ModelSource source, ModelOptions o
     version->model = *std::move(model);
     version->batches = version->options.max_batch > 1 && version->options.max_batch_delay > Duration(0) &&
                        can_batch(version->model->metadata());
-    if (version->options.warm_up) co_await warm_up(version);
     version->figures.name = name;
     version->figures.version = number;
+    if (version->options.warm_up) co_await warm_up(version);
     co_return ok();
   }
   const auto owner = models_.find(name);

@@ -249,7 +249,7 @@ Task<io::HttpResponse> Pipeline::overflow(CallContext ctx, Call& call, std::shar
       because(place_name(target), "too many requests are on their way already");
       break;
     }
-    auto permit = guard_.permit({route.service, route.model, level, target, call.body.size()});
+    auto permit = guard_.permit({route.service, route.model, level, route.strict, target, call.body.size()});
     if (!permit) {
       refuse(permit.error().message);
       continue;

@@ -49,10 +49,11 @@ struct Route {
   std::string service;
   std::string model;
   Level level_default = Level::kL1;
-  bool local = true;                      // this node serves the model
-  std::string active_version;             // empty, or not loaded yet: what the model service has active
-  std::string shadow_version;             // empty: none
-  double shadow_fraction = 0.1;           // of the live requests, also run on the shadow version
+  bool strict = false;           // the service's data belongs to a Strict location: no level lets it leave
+  bool local = true;             // this node serves the model
+  std::string active_version;    // empty, or not loaded yet: what the model service has active
+  std::string shadow_version;    // empty: none
+  double shadow_fraction = 0.1;  // of the live requests, also run on the shadow version
   std::vector<UpstreamTarget> upstreams;  // in order of preference
   std::uint32_t max_forwarded = 256;      // requests on their way to upstreams at once
   Duration upstream_timeout = 10s;
@@ -63,6 +64,7 @@ struct Crossing {
   const std::string& service;
   const std::string& model;
   Level level;
+  bool strict;  // belongs to a Strict location
   const UpstreamTarget& target;
   std::uint64_t bytes;
 };

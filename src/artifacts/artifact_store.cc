@@ -227,6 +227,18 @@ Task<Status> ArtifactStore::sync_upload(std::string id) {
   co_return co_await runtime_.offload([upload] { return upload->file->sync(); });
 }
 
+Task<Status> ArtifactStore::truncate_upload(std::string id, std::uint64_t size) {
+  NEAP_CO_TRY(const auto upload, co_await find_upload(id));
+  if (upload->busy)
+    co_return fail(Code::kAborted, "artifacts.upload.busy", "another request writes to this upload");
+  if (size >= upload->size) co_return ok();
+  NEAP_CO_TRY_VOID(upload->file->truncate(size));
+  // The hash of the shorter content is only in the file.
+  uploads_.erase(id);
+  NEAP_CO_TRY_VOID(co_await find_upload(id));
+  co_return ok();
+}
+
 Status ArtifactStore::settle(const std::string& id, const Digest& digest) {
   auto& files = runtime_.files();
   const std::string path = blob_path(digest);

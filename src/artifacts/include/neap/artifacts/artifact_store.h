@@ -81,10 +81,11 @@ class ArtifactStore {
   Task<Result<std::uint64_t>> append(std::string id, std::uint64_t offset, std::string_view data);
   // Makes what was appended so far survive a crash.
   Task<Status> sync_upload(std::string id);
+  // Cuts an upload back to `size`, for receivers that acknowledge whole chunks only.
+  Task<Status> truncate_upload(std::string id, std::uint64_t size);
   // Ends the upload. kInvalidArgument `artifacts.digest.mismatch` when the content is not `expected`; the
   // upload is gone then, too.
   Task<Result<BlobStat>> commit(std::string id, Digest expected);
-  // Digest of what was uploaded so far, for receivers that learn the name last.
   Status cancel_upload(const std::string& id);
 
   // Deletes every blob that `keep` does not name and that is older than `grace`, and idle uploads. Returns

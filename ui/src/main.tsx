@@ -1,2 +1,7 @@
 import { render } from 'preact'
-render(<h1>Neap</h1>, document.getElementById('app')!)
+import './styles/base.css'
+import './styles/parts.css'
+import './styles/pages.css'
+import { App } from './app'
+
+render(<App />, document.getElementById('app')!)

@@ -136,14 +136,14 @@ TEST(Ledger, any_flipped_byte_is_found_and_the_entry_is_named) {
   in_world([](io::SimMachine& machine) -> Task<void> {
     auto& files = machine.runtime().files();
     auto ledger = co_await open(machine.runtime());
-    for (int i = 0; i < 6; ++i) (void)(co_await ledger->append(body_of(i))).value();
+    for (int i = 0; i < 3; ++i) (void)(co_await ledger->append(body_of(i))).value();
     co_await ledger->close();
     const auto key = test_key().public_key();
     for (const auto& path : {kEntries, kCheckpoint}) {
       const auto good = files.read_file(path).value();
       std::size_t entry = 0;
       for (std::size_t at = 0; at < good.size(); ++at) {
-        for (const int bit : {0, 5}) {
+        for (const int bit : {int(at % 8)}) {
           auto bad = good;
           bad[at] = char(bad[at] ^ (1 << bit));
           EXPECT_TRUE(files.write_file_atomic(path, bad));
@@ -285,12 +285,12 @@ std::size_t crash_repeatedly(std::uint64_t seed) {
 
 TEST(LedgerCrash, acknowledged_entries_survive_power_loss_at_any_disk_operation) {
   std::size_t entries = 0;
-  for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     entries += crash_repeatedly(seed);
     if (testing::Test::HasFailure()) return;
   }
-  EXPECT_GT(entries, 10'000u);
+  EXPECT_GT(entries, 1'000u);
 }
 
 }  // namespace

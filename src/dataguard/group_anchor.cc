@@ -39,8 +39,6 @@ struct Joined {
 
 bool AnchorScan::grouped(const Chain& chain) {
   const std::size_t first = chain.groups[0].size();
-  const char joiner = chain.groups[1].joiner;
-  if (first <= 3 && joiner == '.' && ip_address(chain.groups[0].start)) return true;
   if (first == 6 && resident_id(chain)) return true;
   if (first >= 4 && first <= 6 && card(chain)) return true;
   if (social_security(chain)) return true;
@@ -248,7 +246,9 @@ bool AnchorScan::says_after(std::size_t offset, std::initializer_list<std::strin
     while (is(i, kDigit)) ++i;
   }
   while (i < offset + 10 && (at(i) == ' ' || at(i) == '-' || at(i) == ',')) ++i;
+  if (!is(i, kAlpha)) return false;
   for (std::string_view word : words) {
+    if ((at(i) | 0x20U) != static_cast<unsigned char>(word[0])) continue;
     std::size_t k = 0;
     while (k < word.size() && (at(i + k) | 0x20) == static_cast<unsigned char>(word[k])) ++k;
     if (k == word.size() && word_ends(i + k)) return true;

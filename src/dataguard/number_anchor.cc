@@ -51,10 +51,15 @@ void AnchorScan::on_digits(std::size_t start, std::size_t end) {
     after_letter(start, end);
     return;
   }
+  // A date, the most frequent group of digits in any log.
+  if (end - start == 4 && at(end) == '-' && at(end + 3) == '-' && is(end + 1, kDigit) &&
+      is(end + 5, kDigit) && !is(end + 6, kDigit))
+    return;
   const unsigned char previous = before(start);
   if ((previous == 0xB7 || previous == ' ' || previous == '-') && plate(start)) return;
   if (is(end, kAlpha) && before_letter(start, end)) return;
   if (end - start >= 7 && word_ends(end) && single_run(start, end)) return;
+  if (end - start <= 3 && at(end) == '.' && ip_address(start)) return;
   const Chain chain = chain_from(start, end);
   if (previous == '+' || (previous == '(' && start > 1 && before(start - 1) == '+')) {
     if (international_phone(start, chain)) return;

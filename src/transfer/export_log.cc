@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "neap/base/json.h"
+#include "neap/ledger/ledger.h"
 #include "neap/transfer/transfer.h"
 
 namespace neap::transfer {
@@ -45,6 +46,19 @@ Task<Status> FileExportLog::record(const ExportEntry& entry, std::string_view pl
   if (!written) co_return written;
   if (ledger_) co_return co_await ledger_(line);
   co_return ok();
+}
+
+namespace {
+Task<Status> append_line(ledger::Ledger& stream, std::string line) {
+  NEAP_CO_TRY(Json entry, parse_json(line));
+  entry.as_object()["kind"] = "export";
+  NEAP_CO_TRY_VOID(co_await stream.append(std::move(entry)));
+  co_return ok();
+}
+}  // namespace
+
+FileExportLog::Ledger export_ledger(ledger::Ledger& stream) {
+  return [&stream](std::string line) { return append_line(stream, std::move(line)); };
 }
 
 }  // namespace neap::transfer

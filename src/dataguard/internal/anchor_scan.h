@@ -32,7 +32,7 @@ class AnchorScan {
   void on_colon(std::size_t colon);
 
  private:
-  static constexpr std::size_t kGroupsMax = 8;
+  static constexpr std::size_t kGroupsMax = 6;
   struct Group {
     std::size_t start;
     std::size_t end;

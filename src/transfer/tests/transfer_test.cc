@@ -1,3 +1,5 @@
+#include "neap/crypto/sign.h"
+#include "neap/ledger/ledger.h"
 #include "tests/fixture.h"
 
 namespace neap::transfer {
@@ -151,6 +153,26 @@ TEST(Transfer, records_every_plain_byte_before_it_leaves) {
   EXPECT_EQ(lines.size(), 4U);
   EXPECT_NE(lines[0].find("\"rule\":\"home\""), std::string::npos) << lines[0];
   EXPECT_EQ(*world.plant.runtime().files().read_file("/exports/" + digest.hex() + ".plain"), bytes);
+}
+
+Task<Status> close(ledger::Ledger& stream) {
+  co_await stream.close();
+  co_return ok();
+}
+
+TEST(Transfer, puts_each_export_into_the_ledger) {
+  World world(10);
+  const auto key = *crypto::PrivateKey::generate(crypto::KeyKind::kEd25519);
+  auto ledger = world.run(
+      ledger::Ledger::open(world.plant.runtime(), {.directory = "/ledger", .origin = "test/plant"}, key));
+  ASSERT_TRUE(ledger) << ledger.error().to_string();
+  FileExportLog log(world.plant.runtime(), "/exports", false, export_ledger(**ledger));
+  auto blob = world.content(noise(2 * kChunk));
+  auto permit = world.permit(blob, dataguard::Level::kL2);
+  ASSERT_TRUE(world.run(send({}, std::move(permit), world.sending, std::move(blob), *world.http,
+                             {.chunk_bytes = kChunk, .log = &log})));
+  EXPECT_EQ((*ledger)->size(), 2U);
+  EXPECT_TRUE(world.run(close(**ledger)));
 }
 
 class FullDisk : public ExportLog {

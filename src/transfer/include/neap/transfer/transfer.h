@@ -20,6 +20,10 @@
 #include "neap/dataguard/dataguard.h"
 #include "neap/io/http.h"
 
+namespace neap::ledger {
+class Ledger;
+}
+
 namespace neap::transfer {
 
 using crypto::Digest;
@@ -64,6 +68,10 @@ class FileExportLog : public ExportLog {
   bool keep_bytes_;
   Ledger ledger_;
 };
+
+// Appends each line to `stream`, which must outlive the log: the export is then part of what nobody can edit
+// unseen.
+FileExportLog::Ledger export_ledger(ledger::Ledger& stream);
 
 struct TransferProgress {
   std::uint64_t bytes_done = 0;  // acknowledged by the receiver

@@ -25,7 +25,8 @@ struct Identity {
 struct Attributes {
   std::string verb;  // get, list, watch, create, update, patch, delete, deletecollection
   std::string group, version, resource, subresource, namespace_, name;
-  std::string path;  // non-resource requests
+  std::string field_selector;  // list, watch, deletecollection: as asked
+  std::string path;            // non-resource requests
   bool is_resource = false;
 };
 
@@ -38,6 +39,28 @@ class Authorizer {
  public:
   virtual ~Authorizer() = default;
   virtual Decision authorize(const Identity& who, const Attributes& what) const = 0;
+  // Second question, once the object is known: `before` is null on create, `after` on get and delete.
+  // Asked only when authorize() allowed the request.
+  virtual Decision authorize_object(const Identity&, const Attributes&, const Json* /*before*/,
+                                    const Json* /*after*/) const {
+    return {true, {}};
+  }
+  // What `who` may do in a namespace, as SelfSubjectRulesReview lists it: an array of
+  // {verbs, apiGroups, resources, resourceNames} and of {verbs, nonResourceURLs}.
+  virtual JsonArray rules_for(const Identity&, std::string_view /*namespace_*/) const { return {}; }
 };
+
+inline constexpr std::string_view kMastersGroup = "system:masters";
+inline constexpr std::string_view kNodesGroup = "system:nodes";
+inline constexpr std::string_view kAuthenticatedGroup = "system:authenticated";
+inline constexpr std::string_view kUnauthenticatedGroup = "system:unauthenticated";
+inline constexpr std::string_view kNodeUserPrefix = "system:node:";
+// Where agents keep their Leases: one per node, named like it.
+inline constexpr std::string_view kNodeLeaseNamespace = "neap-node-lease";
+
+bool is_member(const Identity& who, std::string_view group);
+// "system:node:NAME" in system:nodes: the agent of that node. Adds system:authenticated.
+Identity identity_of_certificate(std::string_view common_name, const std::vector<std::string>& organizations);
+Identity anonymous();
 
 }  // namespace neap::auth

@@ -1,0 +1,81 @@
+// RbacAuthorizer: Role, ClusterRole and their bindings (rbac.authorization.k8s.io/v1) as a decision.
+//
+// 1. Nothing is allowed that no rule allows; there are no denying rules.
+// 2. system:masters may do everything.
+// 3. Everyone who is authenticated may discover the API and ask about their own rights.
+// Belongs to one executor; feed it with set() and erase() as objects change.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "neap/auth/auth.h"
+
+namespace neap::auth {
+
+class RbacAuthorizer : public Authorizer {
+ public:
+  RbacAuthorizer();
+  // A Role, ClusterRole, RoleBinding or ClusterRoleBinding object; others are ignored. Members that
+  // are malformed grant nothing.
+  void set(const Json& object);
+  void erase(std::string_view kind, std::string_view namespace_, std::string_view name);
+
+  Decision authorize(const Identity& who, const Attributes& what) const override;
+  JsonArray rules_for(const Identity& who, std::string_view namespace_) const override;
+
+ private:
+  struct Rule {
+    std::set<std::string, std::less<>> verbs, groups, resources, names, paths;
+    bool allows(const Attributes& what) const;
+  };
+  struct Role {
+    std::vector<Rule> rules;
+    Json labels;           // for aggregation
+    JsonArray aggregates;  // matchLabels objects of an aggregated ClusterRole
+  };
+  struct Subject {
+    std::string kind, name;  // User, Group; a ServiceAccount becomes its user name
+  };
+  struct Binding {
+    bool cluster_role = false;
+    std::string role;
+    std::vector<Subject> subjects;
+  };
+  using Key = std::pair<std::string, std::string>;  // namespace ("" for cluster), name
+  static bool is_bound(const Binding& binding, const Identity& who);
+  void collect(const Role& role, std::vector<const Rule*>& out) const;
+  // Rules that hold for `who` in the namespace, with the binding they come from.
+  std::vector<std::pair<const Rule*, const std::string*>> rules_of(const Identity& who,
+                                                                   std::string_view ns) const;
+
+  std::map<Key, Role> roles_;
+  std::map<Key, Binding> bindings_;
+};
+
+// Agents are judged by the node authorizer alone, everyone else by the other: no role a user is given can
+// widen what a node may do.
+class AuthorizerChain : public Authorizer {
+ public:
+  AuthorizerChain(const Authorizer& nodes, const Authorizer& others) : nodes_(nodes), others_(others) {}
+  Decision authorize(const Identity& who, const Attributes& what) const override {
+    return of(who).authorize(who, what);
+  }
+  Decision authorize_object(const Identity& who, const Attributes& what, const Json* before,
+                            const Json* after) const override {
+    return of(who).authorize_object(who, what, before, after);
+  }
+  JsonArray rules_for(const Identity& who, std::string_view namespace_) const override {
+    return of(who).rules_for(who, namespace_);
+  }
+
+ private:
+  const Authorizer& of(const Identity& who) const { return who.node.empty() ? others_ : nodes_; }
+  const Authorizer& nodes_;
+  const Authorizer& others_;
+};
+
+}  // namespace neap::auth

@@ -7,13 +7,17 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "neap/api/kind.h"
 #include "neap/apiserver/admission.h"
 #include "neap/auth/auth.h"
+#include "neap/auth/rbac.h"
+#include "neap/auth/tokens.h"
 #include "neap/client/resource_client.h"
+#include "neap/crypto/sign.h"
 #include "neap/io/http.h"
 #include "neap/store/store.h"
 
@@ -25,6 +29,29 @@ class Authenticator {
   virtual ~Authenticator() = default;
   virtual Result<auth::Identity> authenticate(const io::HttpRequest& request,
                                               const io::PeerCertificate* certificate) const = 0;
+};
+
+// Client certificates first, then bearer tokens, then tokens signed by this installation.
+class StandardAuthenticator : public Authenticator {
+ public:
+  struct SignedTokens {
+    crypto::PublicKey key;
+    std::string issuer, audience;
+  };
+  struct Options {
+    bool allow_anonymous = false;  // requests without credentials become system:anonymous
+    std::optional<SignedTokens> signed_tokens;
+  };
+  StandardAuthenticator(const Clock& clock, const auth::BearerTokenTable& tokens, Options options)
+      : clock_(clock), tokens_(tokens), options_(std::move(options)) {}
+  // A credential that is there and wrong is refused, even where anonymous requests are allowed.
+  Result<auth::Identity> authenticate(const io::HttpRequest& request,
+                                      const io::PeerCertificate* certificate) const override;
+
+ private:
+  const Clock& clock_;
+  const auth::BearerTokenTable& tokens_;
+  const Options options_;
 };
 
 // One line for each request that changes something or was refused. Called after the reply is decided.
@@ -40,8 +67,8 @@ using AuditSink = std::function<void(const AuditRecord&)>;
 // or a subresource such as "trainingjobs/explain"). Identity is already established and authorized.
 using ExtraHandler = std::function<Task<void>(io::HttpExchange&, const auth::Identity&)>;
 struct ExtraRoute {
-  std::string prefix;        // path prefix, longest wins
-  bool authorize = true;     // false: the handler decides itself (login, join)
+  std::string prefix;     // path prefix, longest wins
+  bool authorize = true;  // false: the handler decides itself (login, join)
   ExtraHandler handler;
 };
 // GET .../namespaces/NS/PLURAL/NAME/SUBRESOURCE answered by the caller instead of the store.
@@ -66,6 +93,11 @@ class ApiServer {
     Duration bookmark_interval = 60s;
     Duration watch_timeout_max = 10min;
     std::size_t watch_buffer_events = 4096;
+    // Above these, 429: requests at once of agents, of everyone else, and watches.
+    std::size_t node_requests_max = 512;
+    std::size_t requests_max = 512;
+    std::size_t watches_max = 20'000;
+    Duration event_lifetime = std::chrono::hours(1);  // of v1 Events
     std::string version = "v0.1.0";
   };
   ApiServer(Dependencies dependencies, Options options);
@@ -78,8 +110,12 @@ class ApiServer {
   io::HttpHandler handler();
   void add_route(ExtraRoute route);
   void add_subresource(ExtraSubresource subresource);
+  // Keeps `rbac` equal to the stored roles and bindings. Call before start(); it must outlive the server.
+  void keep_rbac(auth::RbacAuthorizer& rbac);
   // In-process client with the same admission, authorization and audit.
+  // Must not outlive the server.
   std::unique_ptr<client::ResourceClient> local_client(auth::Identity identity);
+  std::size_t open_watches() const;
 
  private:
   struct Impl;

@@ -1,0 +1,338 @@
+// Server-side apply: who manages which field, as FieldsV1 sets (k8s.io/apimachinery, meta/v1, FieldsV1).
+// A leaf is {}; members are "f:<name>"; elements of a list that merges by keys are "k:{...}" with a "." of
+// their own. Lists without keys are leaves. Updates are recorded on objects that somebody applies.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "internal/rest.h"
+
+namespace neap::apiserver {
+namespace {
+
+const Json* schema_member(const Json* schema, std::string_view name) {
+  if (!schema) return nullptr;
+  if (const auto* found = find_path(*schema, {"properties", name})) return found;
+  const auto* additional = find_path(*schema, {"additionalProperties"});
+  return additional && additional->is_object() ? additional : nullptr;
+}
+// Keys a list merges by; empty for an atomic list.
+std::vector<std::string_view> list_keys(const Json* schema) {
+  std::vector<std::string_view> out;
+  if (!schema) return out;
+  if (const auto* keys = find_path(*schema, {"x-kubernetes-list-map-keys"}); keys && keys->is_array())
+    for (const auto& key : keys->get_array())
+      if (key.is_string()) out.emplace_back(key.get_string());
+  return out;
+}
+std::string element_key(const Json& element, const std::vector<std::string_view>& keys) {
+  JsonObject out;
+  for (const auto key : keys)
+    if (const auto* value = find_path(element, {key})) out[key] = *value;
+  return "k:" + to_text(out);
+}
+Json* find_element(JsonArray& list, std::string_view path_key, const std::vector<std::string_view>& keys) {
+  for (auto& element : list)
+    if (element_key(element, keys) == path_key) return &element;
+  return nullptr;
+}
+const Json* items_of(const Json* schema) { return schema ? find_path(*schema, {"items"}) : nullptr; }
+
+JsonObject fields_of(const Json& value, const Json* schema) {
+  JsonObject out;
+  if (const auto* object = value.if_object()) {
+    for (const auto& [key, member] : *object)
+      out["f:" + std::string(key)] = fields_of(member, schema_member(schema, std::string_view(key)));
+  } else if (const auto keys = list_keys(schema); value.is_array() && !keys.empty()) {
+    for (const auto& element : value.get_array()) {
+      auto fields = fields_of(element, items_of(schema));
+      fields["."] = JsonObject();
+      out[element_key(element, keys)] = std::move(fields);
+    }
+  }
+  return out;
+}
+
+// a without the leaves of b.
+JsonObject minus(const JsonObject& a, const JsonObject& b) {
+  JsonObject out;
+  for (const auto& [key, value] : a) {
+    const auto* other = b.if_contains(key);
+    if (!other) {
+      out[key] = value;
+      continue;
+    }
+    if (value.get_object().empty()) continue;
+    auto rest = minus(value.get_object(), other->get_object());
+    if (!rest.empty()) out[key] = std::move(rest);
+  }
+  return out;
+}
+void add(JsonObject& a, const JsonObject& b) {
+  for (const auto& [key, value] : b) {
+    auto& mine = a[key];
+    if (!mine.is_object()) mine.emplace_object();
+    add(mine.get_object(), value.get_object());
+  }
+}
+// Well-formed sets are objects of objects; what a client may have written otherwise is dropped.
+bool is_field_set(const Json& value, int depth = 0) {
+  if (!value.is_object() || depth > 64) return false;
+  return std::ranges::all_of(value.get_object(),
+                             [&](const auto& m) { return is_field_set(m.value(), depth + 1); });
+}
+
+void merge(Json& live, const Json& applied, const Json* schema) {
+  if (applied.is_object()) {
+    if (!live.is_object()) live.emplace_object();
+    for (const auto& [key, value] : applied.get_object())
+      merge(live.get_object()[key], value, schema_member(schema, std::string_view(key)));
+    return;
+  }
+  const auto keys = list_keys(schema);
+  if (applied.is_array() && live.is_array() && !keys.empty()) {
+    for (const auto& element : applied.get_array()) {
+      auto& list = live.get_array();
+      if (auto* have = find_element(list, element_key(element, keys), keys))
+        merge(*have, element, items_of(schema));
+      else
+        list.push_back(element);
+    }
+    return;
+  }
+  live = applied;
+}
+
+void erase_fields(Json& live, const JsonObject& gone, const Json* schema) {
+  for (const auto& [key, below] : gone) {
+    const std::string_view name = key;
+    if (name.starts_with("f:") && live.is_object()) {
+      auto& object = live.get_object();
+      auto* member = object.if_contains(name.substr(2));
+      if (!member) continue;
+      if (!below.get_object().empty())
+        erase_fields(*member, below.get_object(), schema_member(schema, name.substr(2)));
+      const bool emptied = (member->is_object() && member->get_object().empty()) ||
+                           (member->is_array() && member->get_array().empty());
+      if (below.get_object().empty() || emptied) object.erase(name.substr(2));
+    } else if (name.starts_with("k:") && live.is_array()) {
+      const auto keys = list_keys(schema);
+      auto& list = live.get_array();
+      auto* element = find_element(list, name, keys);
+      if (!element) continue;
+      if (below.get_object().contains("."))
+        list.erase(list.begin() + (element - list.data()));
+      else
+        erase_fields(*element, below.get_object(), items_of(schema));
+    }
+  }
+}
+
+// Paths that both sets hold where the applied value is not the live one.
+void find_conflicts(const JsonObject& ours, const JsonObject& theirs, const Json* live, const Json* applied,
+                    const Json* schema, const std::string& path, std::vector<std::string>& out) {
+  for (const auto& [key, below] : ours) {
+    const auto* other = theirs.if_contains(key);
+    const std::string_view name = key;
+    if (!other || name == ".") continue;
+    const Json* live_child = nullptr;
+    const Json* applied_child = nullptr;
+    const Json* child_schema = nullptr;
+    auto child_path = path;
+    if (name.starts_with("f:")) {
+      child_schema = schema_member(schema, name.substr(2));
+      if (live) live_child = find_path(*live, {name.substr(2)});
+      if (applied) applied_child = find_path(*applied, {name.substr(2)});
+      child_path += fmt::format(".{}", name.substr(2));
+    } else {
+      const auto keys = list_keys(schema);
+      child_schema = items_of(schema);
+      for (const auto& [from, to] : {std::pair{live, &live_child}, std::pair{applied, &applied_child}})
+        if (from && from->is_array())
+          for (const auto& element : from->get_array())
+            if (element_key(element, keys) == name) *to = &element;
+      child_path += fmt::format("[{}]", name.substr(2));
+    }
+    if (below.get_object().empty() || other->get_object().empty()) {
+      // Naming an object without naming members claims none of them.
+      const bool only_named =
+          live_child && applied_child && live_child->is_object() && applied_child->is_object();
+      if (!only_named && (!live_child || !applied_child || *live_child != *applied_child))
+        out.push_back(child_path);
+    } else {
+      find_conflicts(below.get_object(), other->get_object(), live_child, applied_child, child_schema,
+                     child_path, out);
+    }
+  }
+}
+
+// The leaves in which two values differ.
+JsonObject changed_fields(const Json& before, const Json& after, const Json* schema) {
+  JsonObject out;
+  if (before.is_object() && after.is_object()) {
+    for (const auto& [key, value] : after.get_object()) {
+      const auto* old_value = before.get_object().if_contains(key);
+      const auto* child_schema = schema_member(schema, std::string_view(key));
+      if (!old_value) {
+        out["f:" + std::string(key)] = fields_of(value, child_schema);
+      } else if (*old_value != value) {
+        out["f:" + std::string(key)] = changed_fields(*old_value, value, child_schema);
+      }
+    }
+    for (const auto& [key, value] : before.get_object())
+      if (!after.get_object().contains(key))
+        out["f:" + std::string(key)] = fields_of(value, schema_member(schema, std::string_view(key)));
+    return out;
+  }
+  const auto keys = list_keys(schema);
+  if (keys.empty() || !before.is_array() || !after.is_array()) return out;
+  for (const auto& element : after.get_array()) {
+    const auto key = element_key(element, keys);
+    const Json* old_element = nullptr;
+    for (const auto& candidate : before.get_array())
+      if (element_key(candidate, keys) == key) old_element = &candidate;
+    if (old_element && *old_element == element) continue;
+    out[key] = old_element ? changed_fields(*old_element, element, items_of(schema))
+                           : fields_of(element, items_of(schema));
+    if (!old_element) out[key].get_object()["."] = JsonObject();
+  }
+  for (const auto& element : before.get_array()) {
+    const auto key = element_key(element, keys);
+    const bool kept =
+        std::ranges::any_of(after.get_array(), [&](const Json& e) { return element_key(e, keys) == key; });
+    if (!kept) {
+      out[key] = fields_of(element, items_of(schema));
+      out[key].get_object()["."] = JsonObject();
+    }
+  }
+  return out;
+}
+
+// What nobody manages: identity, and what the server keeps.
+Json manageable(Json object) {
+  auto& members = object.get_object();
+  members.erase("apiVersion");
+  members.erase("kind");
+  if (auto* metadata = members.if_contains("metadata"); metadata && metadata->is_object()) {
+    auto& m = metadata->get_object();
+    for (const auto* key :
+         {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp",
+          "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "generateName", "selfLink"})
+      m.erase(key);
+    if (m.empty()) members.erase("metadata");
+  }
+  return object;
+}
+
+JsonArray managers_of(const Json& object) {
+  JsonArray out;
+  if (const auto* list = find_path(object, {"metadata", "managedFields"}); list && list->is_array())
+    for (const auto& entry : list->get_array())
+      if (const auto* fields = find_path(entry, {"fieldsV1"}); fields && is_field_set(*fields))
+        out.push_back(entry);
+  return out;
+}
+JsonObject& fields_of_entry(Json& entry) { return entry.get_object()["fieldsV1"].get_object(); }
+
+Json manager_entry(const api::KindEntry& kind, std::string_view manager, std::string_view operation,
+                   std::string_view subresource, JsonObject fields, WallTime now) {
+  JsonObject out{
+      {"manager", manager},          {"operation", operation},   {"apiVersion", kind.api_version()},
+      {"time", format_rfc3339(now)}, {"fieldsType", "FieldsV1"}, {"fieldsV1", std::move(fields)}};
+  if (!subresource.empty()) out["subresource"] = subresource;
+  return out;
+}
+
+void drop_empty_managers(JsonArray& managers) {
+  JsonArray kept;
+  for (auto& entry : managers)
+    if (!fields_of_entry(entry).empty()) kept.push_back(std::move(entry));
+  managers = std::move(kept);
+}
+
+}  // namespace
+
+Outcome<Json> apply_configuration(const api::KindEntry& kind, const Json* live, const Json& applied,
+                                  std::string_view manager, bool force, WallTime now) {
+  if (!applied.is_object())
+    return bad_request("api.apply.shape", "the applied configuration must be one object");
+  if (get_string(applied, "apiVersion") != kind.api_version() || get_string(applied, "kind") != kind.kind)
+    return bad_request("api.apply.kind",
+                       fmt::format("the applied configuration must carry apiVersion {} and kind {}",
+                                   kind.api_version(), kind.kind));
+  Json wanted = applied;
+  drop_nulls(wanted);
+  const Json* schema = &kind.schema;
+  const auto ours = fields_of(manageable(wanted), schema);
+  Json object = live ? *live : Json(JsonObject());
+  auto managers = live ? managers_of(*live) : JsonArray();
+  JsonObject previous;
+  JsonObject others;
+  std::vector<std::pair<std::string, std::string>> conflicts;
+  for (auto& entry : managers) {
+    auto& fields = fields_of_entry(entry);
+    if (get_string(entry, "operation") == "Apply" && get_string(entry, "manager") == manager &&
+        get_string(entry, "subresource").empty()) {
+      previous = fields;
+      fields.clear();
+      continue;
+    }
+    std::vector<std::string> paths;
+    find_conflicts(ours, fields, live, &wanted, schema, "", paths);
+    for (auto& path : paths) conflicts.emplace_back(get_string(entry, "manager"), std::move(path));
+    if (force) fields = minus(fields, ours);
+    add(others, fields);
+  }
+  if (!conflicts.empty() && !force) {
+    Failure failure(Error{Code::kAborted, "api.apply.conflict", {}, {}});
+    auto& message = failure.error.message;
+    message =
+        fmt::format("Apply failed with {} conflict{}:", conflicts.size(), conflicts.size() == 1 ? "" : "s");
+    for (const auto& [who, path] : conflicts) {
+      const auto text = fmt::format("conflict with \"{}\" using {}", who, kind.api_version());
+      message += fmt::format(" {}: {}", text, path);
+      failure.causes.push_back(
+          JsonObject{{"reason", "FieldManagerConflict"}, {"message", text}, {"field", path}});
+    }
+    return std::unexpected(std::move(failure));
+  }
+  erase_fields(object, minus(minus(previous, ours), others), schema);
+  if (auto* metadata = wanted.get_object().if_contains("metadata"); metadata && metadata->is_object())
+    metadata->get_object().erase("managedFields");
+  merge(object, wanted, schema);
+  managers.push_back(manager_entry(kind, manager, "Apply", "", ours, now));
+  drop_empty_managers(managers);
+  metadata_of(object)["managedFields"] = std::move(managers);
+  return object;
+}
+
+void record_update(const api::KindEntry& kind, const Json& before, Json& after, std::string_view manager,
+                   std::string_view subresource, WallTime now) {
+  auto managers = managers_of(before);
+  const bool is_applied = std::ranges::any_of(
+      managers, [](const Json& entry) { return get_string(entry, "operation") == "Apply"; });
+  if (!is_applied) return;
+  const auto changed = changed_fields(manageable(before), manageable(after), &kind.schema);
+  if (changed.empty()) return;
+  JsonObject mine;
+  for (auto& entry : managers) {
+    auto& fields = fields_of_entry(entry);
+    if (get_string(entry, "operation") == "Update" && get_string(entry, "manager") == manager &&
+        get_string(entry, "subresource") == subresource) {
+      mine = std::move(fields);
+      fields = {};
+    } else {
+      fields = minus(fields, changed);
+    }
+  }
+  add(mine, changed);
+  // What the update removed belongs to nobody any more.
+  const auto present = fields_of(manageable(after), &kind.schema);
+  mine = minus(mine, minus(mine, present));
+  managers.push_back(manager_entry(kind, manager.empty() ? "unknown" : manager, "Update", subresource,
+                                   std::move(mine), now));
+  drop_empty_managers(managers);
+  metadata_of(after)["managedFields"] = std::move(managers);
+}
+
+}  // namespace neap::apiserver

@@ -1,0 +1,284 @@
+#include "internal/collector.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace neap::apiserver {
+namespace {
+
+constexpr JsonLimits kStoredLimits{.bytes_max = store::kValueBytesMax, .depth_max = 256};
+constexpr Duration kRetryAfter = std::chrono::milliseconds(500);
+
+const JsonArray* references_of(const Json& object) {
+  const auto* list = find_path(object, {"metadata", "ownerReferences"});
+  return list ? list->if_array() : nullptr;
+}
+bool may_have_owner(const std::string& text) { return text.find("\"ownerReferences\"") != std::string::npos; }
+
+}  // namespace
+
+Collector::Collector(Executor& executor, Rest& rest, Options options)
+    : executor_(executor), rest_(rest), options_(options), tasks_(executor), changed_(executor) {}
+
+void Collector::start() {
+  rest_.dependencies().hub.for_each(kRegistry, [this](const std::string& key, const WatchHub::Known& known) {
+    if (!may_have_owner(*known.text)) return;
+    if (const auto object = parse_json(*known.text, kStoredLimits)) index(key, *object);
+  });
+  tasks_.spawn(work());
+  tasks_.spawn(sweep_regularly());
+}
+Task<void> Collector::stop() { co_await tasks_.stop(); }
+void Collector::abandon() { tasks_.abandon(); }
+
+void Collector::index(const std::string& key, const Json& object) {
+  forget(key);
+  const auto* references = references_of(object);
+  if (!references) return;
+  auto& uids = owners_[key];
+  for (const auto& reference : *references) {
+    const auto uid = get_string(reference, "uid");
+    if (uid.empty()) continue;
+    uids.emplace_back(uid);
+    dependents_[std::string(uid)].insert(key);
+  }
+}
+
+void Collector::forget(const std::string& key) {
+  const auto at = owners_.find(key);
+  if (at == owners_.end()) return;
+  for (const auto& uid : at->second)
+    if (const auto keys = dependents_.find(uid); keys != dependents_.end()) {
+      keys->second.erase(key);
+      if (keys->second.empty()) dependents_.erase(keys);
+    }
+  owners_.erase(at);
+}
+
+void Collector::enqueue(std::string key) {
+  if (!queued_.insert(key).second) return;
+  queue_.push_back(std::move(key));
+  changed_.notify_all();
+}
+
+void Collector::observe(const EventPtr& event) {
+  const auto parts = split_key(event->key);
+  // Heartbeats and events own nothing and are owned by nothing that this is about; they are most of the
+  // traffic.
+  if (parts.plural == "leases" || (parts.group.empty() && parts.plural == "events")) return;
+  const auto& object = event->object();
+  const auto uid = std::string(meta_string(object, "uid"));
+  if (event->type == ObjectEvent::Type::kDeleted) {
+    for (const auto& owner :
+         owners_.contains(event->key) ? owners_.find(event->key)->second : std::vector<std::string>())
+      if (const auto waiting = waiting_owners_.find(owner); waiting != waiting_owners_.end())
+        enqueue(waiting->second);
+    waiting_owners_.erase(uid);
+    forget(event->key);
+    if (const auto keys = dependents_.find(uid); keys != dependents_.end())
+      for (const auto& key : keys->second) enqueue(key);
+    return;
+  }
+  const bool had_owner = owners_.contains(event->key);
+  index(event->key, object);
+  if (references_of(object) && (!had_owner || is_terminating(object))) enqueue(event->key);
+  if (!is_terminating(object)) return;
+  enqueue(event->key);
+  // An owner that waits for its dependents looks again when one of them goes.
+  if (has_finalizer(object, "foregroundDeletion")) waiting_owners_.insert_or_assign(uid, event->key);
+}
+
+const api::KindEntry* Collector::kind_of(std::string_view key) const {
+  const auto parts = split_key(key);
+  for (const auto& kind : rest_.dependencies().kinds.all())
+    if (kind.group == parts.group && kind.plural == parts.plural) return &kind;
+  return nullptr;
+}
+
+Task<void> Collector::work() {
+  const auto ctx = tasks_.context();
+  while (!ctx.cancel.is_cancelled()) {
+    if (queue_.empty()) {
+      if (!co_await changed_.wait(ctx, changed_.generation())) co_return;
+      continue;
+    }
+    auto key = std::move(queue_.front());
+    queue_.pop_front();
+    queued_.erase(key);
+    busy_ = true;
+    const bool done = co_await handle(key);
+    busy_ = false;
+    if (!done)
+      tasks_.spawn([](Collector& self, std::string again) -> Task<void> {
+        if (co_await sleep_for(self.executor_, self.tasks_.context(), kRetryAfter))
+          self.enqueue(std::move(again));
+      }(*this, std::move(key)));
+  }
+}
+
+Task<bool> Collector::handle(std::string key) {
+  const auto stored = co_await rest_.dependencies().store.get(tasks_.context(), key);
+  if (!stored) co_return false;
+  if (!*stored) co_return true;
+  auto object = parse_json((*stored)->value, kStoredLimits);
+  const auto* kind = kind_of(key);
+  if (!object || !kind) co_return true;
+  const auto revision = (*stored)->mod_revision;
+  if (is_terminating(*object)) {
+    if (kind->group.empty() && kind->plural == "namespaces")
+      co_return co_await empty_namespace(key, *object, revision);
+    if (has_finalizer(*object, "foregroundDeletion") || has_finalizer(*object, "orphan"))
+      co_return co_await finish_owner(key, *object, revision);
+    co_return true;
+  }
+  if (references_of(*object)) co_return co_await collect_dependent(key, *std::move(object), revision);
+  co_return true;
+}
+
+Task<bool> Collector::owner_exists(const Json& reference, std::string_view ns) {
+  const auto version_text = get_string(reference, "apiVersion");
+  const auto slash = version_text.find('/');
+  const auto group = slash == std::string_view::npos ? std::string_view() : version_text.substr(0, slash);
+  const auto version = slash == std::string_view::npos ? version_text : version_text.substr(slash + 1);
+  const auto* kind = rest_.dependencies().kinds.find_kind(group, version, get_string(reference, "kind"));
+  // An owner of a kind nobody here knows cannot be judged: the dependent stays.
+  if (!kind) co_return true;
+  const auto found = co_await rest_.dependencies().store.get(
+      tasks_.context(), object_key(*kind, ns, get_string(reference, "name")));
+  if (!found) co_return true;
+  if (!*found) co_return false;
+  const auto object = parse_json((*found)->value, kStoredLimits);
+  co_return !object || meta_string(*object, "uid") == get_string(reference, "uid");
+}
+
+Task<bool> Collector::collect_dependent(std::string key, Json object, Revision revision) {
+  const auto parts = split_key(key);
+  JsonArray alive;
+  for (const auto& reference : *references_of(object))
+    if (co_await owner_exists(reference, parts.ns)) alive.push_back(reference);
+  const auto total = references_of(object)->size();
+  if (total == 0 || alive.size() == total) co_return true;
+  if (!alive.empty()) {
+    metadata_of(object)["ownerReferences"] = std::move(alive);
+    const auto done =
+        co_await rest_.dependencies().store.put(tasks_.context(), key, stored_text(object), revision);
+    co_return done || done.error().code == Code::kNotFound;
+  }
+  const auto done =
+      co_await rest_.remove_now(tasks_.context(), *kind_of(key), std::string(parts.ns),
+                                std::string(parts.name), std::string(meta_string(object, "uid")));
+  co_return done || done.error().error.code == Code::kNotFound;
+}
+
+Task<bool> Collector::finish_owner(std::string key, Json object, Revision revision) {
+  const auto uid = std::string(meta_string(object, "uid"));
+  const bool orphan = has_finalizer(object, "orphan");
+  std::vector<std::string> keys;
+  if (const auto at = dependents_.find(uid); at != dependents_.end())
+    keys.assign(at->second.begin(), at->second.end());
+  auto& store = rest_.dependencies().store;
+  bool blocked = false;
+  for (const auto& dependent : keys) {
+    const auto stored = co_await store.get(tasks_.context(), dependent);
+    if (!stored) co_return false;
+    if (!*stored) continue;
+    auto found = parse_json((*stored)->value, kStoredLimits);
+    const auto* kind = kind_of(dependent);
+    const auto* references = found ? references_of(*found) : nullptr;
+    if (!references || !kind) continue;
+    JsonArray others;
+    bool ours = false, blocks = false;
+    for (const auto& reference : *references) {
+      if (get_string(reference, "uid") != uid) {
+        others.push_back(reference);
+        continue;
+      }
+      ours = true;
+      blocks = blocks || get_bool(reference, "blockOwnerDeletion");
+    }
+    if (!ours) continue;
+    if (orphan || !others.empty()) {
+      if (others.empty())
+        metadata_of(*found).erase("ownerReferences");
+      else
+        metadata_of(*found)["ownerReferences"] = std::move(others);
+      if (!co_await store.put(tasks_.context(), dependent, stored_text(*found), (*stored)->mod_revision))
+        co_return false;
+      continue;
+    }
+    if (is_terminating(*found)) {
+      blocked = blocked || blocks;
+      continue;
+    }
+    const auto parts = split_key(dependent);
+    const auto done =
+        co_await rest_.remove_now(tasks_.context(), *kind, std::string(parts.ns), std::string(parts.name),
+                                  std::string(meta_string(*found, "uid")));
+    if (!done && done.error().error.code != Code::kNotFound) co_return false;
+    // Gone at once, or held by finalizers of its own: then it holds the owner, too.
+    blocked = blocked || (blocks && done && get_string(done->body, "status") != "Success");
+  }
+  if (blocked) co_return false;
+  remove_finalizer(object, "foregroundDeletion");
+  remove_finalizer(object, "orphan");
+  const auto done = finalizer_count(object) == 0
+                        ? co_await store.remove(tasks_.context(), key, revision)
+                        : co_await store.put(tasks_.context(), key, stored_text(object), revision);
+  co_return done || done.error().code == Code::kNotFound;
+}
+
+Task<bool> Collector::empty_namespace(std::string key, Json object, Revision revision) {
+  const auto name = std::string(meta_string(object, "name"));
+  bool empty = true;
+  auto& dependencies = rest_.dependencies();
+  for (const auto& kind : dependencies.kinds.all()) {
+    if (!kind.namespaced) continue;
+    const auto page = co_await dependencies.store.list(tasks_.context(), list_prefix(kind, name),
+                                                       {.limit = 500, .start_after = {}, .revision = {}});
+    if (!page) co_return false;
+    for (const auto& item : page->items) {
+      const auto content = parse_json(item.value, kStoredLimits);
+      const auto uid = content ? std::string(meta_string(*content, "uid")) : std::string();
+      const auto done =
+          co_await rest_.remove_now(tasks_.context(), kind, name, std::string(split_key(item.key).name), uid);
+      if (done && get_string(done->body, "status") == "Success") continue;
+      empty = false;
+    }
+    empty = empty && !page->more;
+  }
+  if (!empty) co_return false;
+  // Nothing can have entered meanwhile: creation checks the namespace's revision in its own commit.
+  const auto done = co_await dependencies.store.remove(tasks_.context(), key, revision);
+  co_return done || done.error().code == Code::kNotFound;
+}
+
+Task<void> Collector::sweep_regularly() {
+  const auto ctx = tasks_.context();
+  do {
+    co_await sweep();
+  } while (co_await sleep_for(executor_, ctx, options_.sweep_interval));
+}
+
+Task<void> Collector::sweep() {
+  auto& dependencies = rest_.dependencies();
+  std::vector<std::string> old_events;
+  const auto oldest = dependencies.runtime.clock().wall() - options_.event_lifetime;
+  const auto* events = dependencies.kinds.find("", "v1", "events");
+  dependencies.hub.for_each(kRegistry, [&](const std::string& key, const WatchHub::Known& known) {
+    if (owners_.contains(key) || known.text->find("\"deletionTimestamp\"") != std::string::npos) enqueue(key);
+    if (!events || !key.starts_with(kind_prefix(*events))) return;
+    const auto object = parse_json(*known.text, kStoredLimits);
+    if (!object) return;
+    auto stamp = get_string(*object, "lastTimestamp");
+    if (stamp.empty()) stamp = meta_string(*object, "creationTimestamp");
+    if (const auto time = parse_rfc3339(stamp); time && *time < oldest) old_events.push_back(key);
+  });
+  for (const auto& key : old_events) {
+    if (tasks_.context().cancel.is_cancelled()) co_return;
+    const auto removed = co_await dependencies.store.remove(tasks_.context(), key);
+    if (!removed && removed.error().code != Code::kNotFound) co_return;
+  }
+}
+
+}  // namespace neap::apiserver

@@ -1,0 +1,139 @@
+// WatchHub: one watch on the store, fanned out to every watcher of the API.
+//
+// 1. Events reach a watcher in revision order, each once, from its starting revision on.
+// 2. A watcher has a bounded queue; one that does not keep up is ended with kOutOfRange (410) and slows
+//    nobody else.
+// 3. The last events stay in a bounded history, so that a watcher may start in the past; older starts get
+//    kOutOfRange.
+// 4. An event is parsed and encoded at most once, whoever watches; its objects are never changed.
+// 5. The hub knows the newest text of every object: what an object was before an event decides whether a
+//    selector saw it come or go.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "internal/object_text.h"
+#include "neap/base/sync.h"
+#include "neap/base/task_group.h"
+#include "neap/store/store.h"
+
+namespace neap::apiserver {
+
+class ObjectEvent {
+ public:
+  enum class Type { kAdded, kModified, kDeleted };
+  ObjectEvent(Type type, std::string key, Revision revision, std::shared_ptr<const std::string> text,
+              std::shared_ptr<const std::string> before)
+      : type(type),
+        key(std::move(key)),
+        revision(revision),
+        text_(std::move(text)),
+        before_(std::move(before)) {}
+
+  const Type type;
+  const std::string key;
+  const Revision revision;
+  // The object with this event's resourceVersion; on kDeleted its last state.
+  const Json& object() const;
+  // Its state before; null for kAdded.
+  const Json* before() const;
+  // {"type":...,"object":...}\n as a watch sends it.
+  const std::string& line(Type as) const;
+  std::size_t bytes() const { return key.size() + text_->size(); }
+
+ private:
+  std::shared_ptr<const std::string> text_, before_;
+  mutable std::optional<Json> object_json_, before_json_;
+  mutable std::array<std::string, 3> lines_;
+};
+using EventPtr = std::shared_ptr<const ObjectEvent>;
+
+class WatchHub;
+
+class Watcher {
+ public:
+  ~Watcher();
+  Watcher(const Watcher&) = delete;
+  Watcher& operator=(const Watcher&) = delete;
+  // All events that are there, at least one. kOutOfRange when this watcher fell behind, kCancelled or
+  // kDeadlineExceeded by the context, kUnavailable when the hub stopped.
+  Task<Result<std::vector<EventPtr>>> take(CallContext ctx);
+  // Every matching event up to here has been returned by take(), when the queue is empty.
+  Revision position() const;
+  bool is_idle() const { return queue_.empty(); }
+
+ private:
+  friend class WatchHub;
+  Watcher(WatchHub& hub, std::string prefix, Revision after, std::size_t queue_max);
+  void offer(const EventPtr& event);
+
+  WatchHub* hub_;
+  const std::string prefix_;
+  Revision after_;
+  const std::size_t queue_max_;
+  std::vector<EventPtr> queue_;
+  bool overflowed_ = false;
+  Notifier changed_;
+};
+
+class WatchHub {
+ public:
+  struct Options {
+    std::size_t history_events = 8192;
+    std::size_t history_bytes = 16u << 20;
+    std::size_t watcher_queue_max = 4096;
+  };
+  WatchHub(Executor& executor, store::Store& store, Options options);
+  ~WatchHub();
+
+  // Loads the present state and follows the store from there. `on_event` sees every event first.
+  Task<Status> start(std::function<void(const EventPtr&)> on_event);
+  Task<void> stop();
+  void abandon();
+
+  // Events of keys under `prefix` after that revision; kOutOfRange when the history no longer has them.
+  Result<std::unique_ptr<Watcher>> watch(std::string prefix, Revision after);
+  Revision position() const { return position_; }
+  std::size_t watchers() const;
+
+  // Newest known text and mod revision of a key; null when absent. May lag behind the store.
+  struct Known {
+    std::shared_ptr<const std::string> text;
+    Revision revision{};
+  };
+  const Known* find(std::string_view key) const;
+  // Visits all keys under `prefix`, in order.
+  void for_each(std::string_view prefix,
+                const std::function<void(const std::string& key, const Known&)>& visit) const;
+
+ private:
+  friend class Watcher;
+  Task<void> follow();
+  Task<Status> load();
+  void apply(store::WatchEvent event);
+  void fail_all();
+  static std::string channel_of(std::string_view key);
+
+  Executor& executor_;
+  store::Store& store_;
+  Options options_;
+  TaskGroup tasks_;
+  std::function<void(const EventPtr&)> on_event_;
+  std::unique_ptr<store::Watch> watch_;
+  std::map<std::string, Known, std::less<>> known_;
+  std::deque<EventPtr> history_;
+  std::size_t history_bytes_ = 0;
+  Revision history_after_{};  // the history holds every event after this
+  Revision position_{};
+  bool stopped_ = false;
+  // By kind prefix, so that an event visits only watchers of its kind.
+  std::unordered_map<std::string, std::vector<Watcher*>> channels_;
+};
+
+}  // namespace neap::apiserver

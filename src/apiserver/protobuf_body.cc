@@ -1,0 +1,373 @@
+#include "internal/protobuf_body.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "neap/base/time.h"
+#include "neap/crypto/digest.h"
+
+namespace neap::apiserver {
+namespace {
+
+constexpr int kDepthMax = 24;
+constexpr std::string_view kMagic("k8s\0", 4);
+
+enum class Type { kText, kBytes, kInteger, kBool, kMessage, kTextMap, kBytesMap, kTime };
+struct Row {
+  int number;
+  std::string_view name;
+  Type type;
+  std::string_view message = {};  // of kMessage
+  bool repeated = false;
+};
+using Table = std::map<std::string_view, std::vector<Row>>;
+
+// Field numbers of k8s.io/apimachinery and k8s.io/api, v0.33.
+const Table& messages() {
+  using enum Type;
+  static const Table table{
+      {"Meta",
+       {{1, "name", kText},
+        {2, "generateName", kText},
+        {3, "namespace", kText},
+        {5, "uid", kText},
+        {6, "resourceVersion", kText},
+        {8, "creationTimestamp", kTime},
+        {11, "labels", kTextMap},
+        {12, "annotations", kTextMap},
+        {13, "ownerReferences", kMessage, "Owner", true},
+        {14, "finalizers", kText, {}, true}}},
+      {"Owner",
+       {{1, "kind", kText},
+        {3, "name", kText},
+        {4, "uid", kText},
+        {5, "apiVersion", kText},
+        {6, "controller", kBool},
+        {7, "blockOwnerDeletion", kBool}}},
+      {"ObjectReference",
+       {{1, "kind", kText},
+        {2, "namespace", kText},
+        {3, "name", kText},
+        {4, "uid", kText},
+        {5, "apiVersion", kText},
+        {6, "resourceVersion", kText},
+        {7, "fieldPath", kText}}},
+      {"LocalReference", {{1, "name", kText}}},
+      {"v1 Namespace", {{1, "metadata", kMessage, "Meta"}, {2, "spec", kMessage, "NamespaceSpec"}}},
+      {"NamespaceSpec", {{1, "finalizers", kText, {}, true}}},
+      {"v1 ConfigMap",
+       {{1, "metadata", kMessage, "Meta"},
+        {2, "data", kTextMap},
+        {3, "binaryData", kBytesMap},
+        {4, "immutable", kBool}}},
+      {"v1 Secret",
+       {{1, "metadata", kMessage, "Meta"},
+        {2, "data", kBytesMap},
+        {3, "type", kText},
+        {4, "stringData", kTextMap},
+        {5, "immutable", kBool}}},
+      {"v1 ServiceAccount",
+       {{1, "metadata", kMessage, "Meta"},
+        {2, "secrets", kMessage, "ObjectReference", true},
+        {3, "imagePullSecrets", kMessage, "LocalReference", true},
+        {4, "automountServiceAccountToken", kBool}}},
+      {"v1 Event",
+       {{1, "metadata", kMessage, "Meta"},
+        {2, "involvedObject", kMessage, "ObjectReference"},
+        {3, "reason", kText},
+        {4, "message", kText},
+        {5, "source", kMessage, "EventSource"},
+        {6, "firstTimestamp", kTime},
+        {7, "lastTimestamp", kTime},
+        {8, "count", kInteger},
+        {9, "type", kText},
+        {10, "eventTime", kTime},
+        {12, "action", kText},
+        {14, "reportingComponent", kText},
+        {15, "reportingInstance", kText}}},
+      {"EventSource", {{1, "component", kText}, {2, "host", kText}}},
+      {"coordination.k8s.io/v1 Lease",
+       {{1, "metadata", kMessage, "Meta"}, {2, "spec", kMessage, "LeaseSpec"}}},
+      {"LeaseSpec",
+       {{1, "holderIdentity", kText},
+        {2, "leaseDurationSeconds", kInteger},
+        {3, "acquireTime", kTime},
+        {4, "renewTime", kTime},
+        {5, "leaseTransitions", kInteger},
+        {6, "strategy", kText},
+        {7, "preferredHolder", kText}}},
+      {"rbac.authorization.k8s.io/v1 Role",
+       {{1, "metadata", kMessage, "Meta"}, {2, "rules", kMessage, "PolicyRule", true}}},
+      {"rbac.authorization.k8s.io/v1 ClusterRole",
+       {{1, "metadata", kMessage, "Meta"},
+        {2, "rules", kMessage, "PolicyRule", true},
+        {3, "aggregationRule", kMessage, "AggregationRule"}}},
+      {"AggregationRule", {{1, "clusterRoleSelectors", kMessage, "LabelSelector", true}}},
+      {"LabelSelector", {{1, "matchLabels", kTextMap}}},
+      {"PolicyRule",
+       {{1, "verbs", kText, {}, true},
+        {2, "apiGroups", kText, {}, true},
+        {3, "resources", kText, {}, true},
+        {4, "resourceNames", kText, {}, true},
+        {5, "nonResourceURLs", kText, {}, true}}},
+      {"rbac.authorization.k8s.io/v1 RoleBinding",
+       {{1, "metadata", kMessage, "Meta"},
+        {2, "subjects", kMessage, "Subject", true},
+        {3, "roleRef", kMessage, "RoleRef"}}},
+      {"rbac.authorization.k8s.io/v1 ClusterRoleBinding",
+       {{1, "metadata", kMessage, "Meta"},
+        {2, "subjects", kMessage, "Subject", true},
+        {3, "roleRef", kMessage, "RoleRef"}}},
+      {"Subject", {{1, "kind", kText}, {2, "apiGroup", kText}, {3, "name", kText}, {4, "namespace", kText}}},
+      {"RoleRef", {{1, "apiGroup", kText}, {2, "kind", kText}, {3, "name", kText}}},
+      {"authorization.k8s.io/v1 SelfSubjectAccessReview",
+       {{1, "metadata", kMessage, "Meta"}, {2, "spec", kMessage, "SelfAccessSpec"}}},
+      {"SelfAccessSpec",
+       {{1, "resourceAttributes", kMessage, "ResourceAttributes"},
+        {2, "nonResourceAttributes", kMessage, "NonResourceAttributes"}}},
+      {"authorization.k8s.io/v1 SubjectAccessReview",
+       {{1, "metadata", kMessage, "Meta"}, {2, "spec", kMessage, "AccessSpec"}}},
+      {"AccessSpec",
+       {{1, "resourceAttributes", kMessage, "ResourceAttributes"},
+        {2, "nonResourceAttributes", kMessage, "NonResourceAttributes"},
+        {3, "user", kText},
+        {4, "groups", kText, {}, true}}},
+      {"ResourceAttributes",
+       {{1, "namespace", kText},
+        {2, "verb", kText},
+        {3, "group", kText},
+        {4, "version", kText},
+        {5, "resource", kText},
+        {6, "subresource", kText},
+        {7, "name", kText}}},
+      {"NonResourceAttributes", {{1, "path", kText}, {2, "verb", kText}}},
+      {"authorization.k8s.io/v1 SelfSubjectRulesReview",
+       {{1, "metadata", kMessage, "Meta"}, {2, "spec", kMessage, "RulesSpec"}}},
+      {"RulesSpec", {{1, "namespace", kText}}},
+      {"authentication.k8s.io/v1 SelfSubjectReview", {{1, "metadata", kMessage, "Meta"}}},
+      {"DeleteOptions",
+       {{1, "gracePeriodSeconds", kInteger},
+        {2, "preconditions", kMessage, "Preconditions"},
+        {3, "orphanDependents", kBool},
+        {4, "propagationPolicy", kText},
+        {5, "dryRun", kText, {}, true}}},
+      {"Preconditions", {{1, "uid", kText}, {2, "resourceVersion", kText}}},
+  };
+  return table;
+}
+
+std::unexpected<Error> malformed(std::string_view what) {
+  return fail(
+      Code::kInvalidArgument, "api.protobuf.syntax",
+      fmt::format(
+          "the protobuf body is not valid: {}; send JSON, or the message your client's version defines",
+          what));
+}
+
+// One field of the wire format; `bytes` for length-delimited ones, `number` for varints and fixed ones.
+struct Field {
+  int id = 0;
+  int wire = 0;
+  std::uint64_t number = 0;
+  std::string_view bytes;
+};
+
+class WireReader {
+ public:
+  explicit WireReader(std::string_view data) : data_(data) {}
+  bool at_end() const { return data_.empty(); }
+  Result<Field> next() {
+    NEAP_TRY(const auto tag, varint());
+    Field out{.id = int(tag >> 3), .wire = int(tag & 7), .number = 0, .bytes = {}};
+    if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff) return malformed("a field number is out of range");
+    switch (out.wire) {
+      case 0: {
+        NEAP_TRY(out.number, varint());
+        return out;
+      }
+      case 1:
+        return fixed(out, 8);
+      case 5:
+        return fixed(out, 4);
+      case 2: {
+        NEAP_TRY(const auto size, varint());
+        if (size > data_.size()) return malformed("a field is longer than the body");
+        out.bytes = data_.substr(0, size);
+        data_.remove_prefix(size);
+        return out;
+      }
+      default:
+        return malformed("an unknown wire type");
+    }
+  }
+
+ private:
+  Result<Field> fixed(Field out, std::size_t size) {
+    if (data_.size() < size) return malformed("a field is cut off");
+    data_.remove_prefix(size);
+    return out;
+  }
+  Result<std::uint64_t> varint() {
+    std::uint64_t out = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      if (data_.empty()) return malformed("a number is cut off");
+      const auto byte = std::uint8_t(data_.front());
+      data_.remove_prefix(1);
+      out |= std::uint64_t(byte & 0x7f) << shift;
+      if ((byte & 0x80) == 0) return out;
+    }
+    return malformed("a number has more than ten bytes");
+  }
+  std::string_view data_;
+};
+
+bool is_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto c = std::uint8_t(text[i]);
+    const int more = c < 0x80                ? 0
+                     : c >= 0xc2 && c < 0xe0 ? 1
+                     : c >= 0xe0 && c < 0xf0 ? 2
+                     : c >= 0xf0 && c < 0xf5 ? 3
+                                             : -1;
+    if (more < 0 || i + std::size_t(more) >= text.size() + (more == 0 ? 1 : 0)) return false;
+    for (int k = 1; k <= more; ++k)
+      if ((std::uint8_t(text[i + std::size_t(k)]) & 0xc0) != 0x80) return false;
+    i += std::size_t(more) + 1;
+  }
+  return true;
+}
+
+Result<Json> text_value(std::string_view bytes) {
+  if (!is_utf8(bytes)) return malformed("a text is not UTF-8");
+  return Json(bytes);
+}
+
+Result<void> add_map_entry(std::string_view bytes, bool binary, JsonObject& out) {
+  WireReader reader(bytes);
+  std::string key;
+  Json value = "";
+  while (!reader.at_end()) {
+    NEAP_TRY(const auto field, reader.next());
+    if (field.wire != 2) continue;
+    if (field.id == 1) {
+      if (!is_utf8(field.bytes)) return malformed("a key is not UTF-8");
+      key = field.bytes;
+    } else if (field.id == 2) {
+      if (binary) {
+        value = crypto::to_base64(field.bytes);
+      } else {
+        NEAP_TRY(value, text_value(field.bytes));
+      }
+    }
+  }
+  out[key] = std::move(value);
+  return {};
+}
+
+// Timestamp{1: seconds, 2: nanos}; nothing for the zero time an unset field is sent as.
+Result<Json> time_value(std::string_view bytes) {
+  WireReader reader(bytes);
+  std::int64_t seconds = 0, nanos = 0;
+  while (!reader.at_end()) {
+    NEAP_TRY(const auto field, reader.next());
+    if (field.wire == 0 && field.id == 1) seconds = std::int64_t(field.number);
+    if (field.wire == 0 && field.id == 2) nanos = std::int64_t(field.number);
+  }
+  if (bytes.empty() || seconds <= 0 || seconds > 4'102'444'800 || nanos < 0 || nanos > 999'999'999)
+    return Json();
+  return Json(format_rfc3339(WallTime(std::chrono::seconds(seconds) + std::chrono::nanoseconds(nanos)),
+                             nanos ? 6 : 0));
+}
+
+Result<Json> decode_message(std::string_view bytes, const std::vector<Row>& rows, int depth);
+
+Result<Json> decode_value(const Field& field, const Row& row, int depth) {
+  switch (row.type) {
+    case Type::kText:
+      return text_value(field.bytes);
+    case Type::kBytes:
+      return Json(crypto::to_base64(field.bytes));
+    case Type::kInteger:
+      return Json(std::int64_t(field.number));
+    case Type::kBool:
+      return Json(field.number != 0);
+    case Type::kTime:
+      return time_value(field.bytes);
+    default:
+      return decode_message(field.bytes, messages().at(row.message), depth + 1);
+  }
+}
+
+Result<Json> decode_message(std::string_view bytes, const std::vector<Row>& rows, int depth) {
+  if (depth > kDepthMax) return malformed("messages are nested too deeply");
+  JsonObject out;
+  WireReader reader(bytes);
+  while (!reader.at_end()) {
+    NEAP_TRY(const auto field, reader.next());
+    for (const auto& row : rows) {
+      if (row.number != field.id) continue;
+      const bool wants_varint = row.type == Type::kInteger || row.type == Type::kBool;
+      if (field.wire != (wants_varint ? 0 : 2))
+        return malformed(fmt::format("{} has the wrong wire type", row.name));
+      if (row.type == Type::kTextMap || row.type == Type::kBytesMap) {
+        NEAP_TRY_VOID(add_map_entry(field.bytes, row.type == Type::kBytesMap, sub_object(out, row.name)));
+        continue;
+      }
+      NEAP_TRY(auto value, decode_value(field, row, depth));
+      if (row.repeated) {
+        auto& list = out[row.name];
+        if (!list.is_array()) list.emplace_array();
+        list.get_array().push_back(std::move(value));
+      } else if (!value.is_null() && !(value.is_string() && value.get_string().empty())) {
+        // Unset texts travel as empty ones.
+        out[row.name] = std::move(value);
+      }
+    }
+  }
+  return Json(std::move(out));
+}
+
+}  // namespace
+
+bool is_protobuf_content(std::string_view content_type) {
+  return content_type.starts_with("application/vnd.kubernetes.protobuf");
+}
+
+Result<Json> decode_protobuf_body(std::string_view body) {
+  if (!body.starts_with(kMagic)) return malformed("the four bytes \"k8s\\0\" are missing at its start");
+  body.remove_prefix(kMagic.size());
+  // runtime.Unknown{1: TypeMeta{1: apiVersion, 2: kind}, 2: raw}
+  std::string api_version, kind;
+  std::string_view raw;
+  WireReader reader(body);
+  while (!reader.at_end()) {
+    NEAP_TRY(const auto field, reader.next());
+    if (field.wire == 2 && field.id == 2) raw = field.bytes;
+    if (field.wire != 2 || field.id != 1) continue;
+    WireReader type(field.bytes);
+    while (!type.at_end()) {
+      NEAP_TRY(const auto member, type.next());
+      if (member.wire == 2 && member.id == 1) api_version = member.bytes;
+      if (member.wire == 2 && member.id == 2) kind = member.bytes;
+    }
+  }
+  const auto name = kind == "DeleteOptions" ? kind : fmt::format("{} {}", api_version, kind);
+  const auto rows = messages().find(name);
+  // Parts of messages have no blank in their name: only whole documents do.
+  if (rows == messages().end() || (name.find(' ') == std::string::npos && kind != "DeleteOptions"))
+    return fail(Code::kUnimplemented, "api.protobuf.kind",
+                fmt::format("protobuf bodies of kind {} ({}) are not taken here; send JSON, for example with "
+                            "kubectl create -f",
+                            kind.substr(0, 64), api_version.substr(0, 64)));
+  NEAP_TRY(auto out, decode_message(raw, rows->second, 0));
+  if (!is_utf8(api_version) || !is_utf8(kind)) return malformed("a text is not UTF-8");
+  out.get_object()["apiVersion"] = api_version;
+  out.get_object()["kind"] = kind;
+  return out;
+}
+
+}  // namespace neap::apiserver

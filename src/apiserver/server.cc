@@ -1,0 +1,95 @@
+#include "neap/apiserver/server.h"
+
+#include "internal/collector.h"
+#include "internal/discovery.h"
+#include "internal/front.h"
+#include "internal/local_client.h"
+#include "internal/rest.h"
+#include "internal/watch_hub.h"
+
+namespace neap::apiserver {
+namespace {
+
+constexpr std::string_view kRbacPrefix = "/registry/rbac.authorization.k8s.io/";
+
+}  // namespace
+
+struct ApiServer::Impl {
+  Impl(Dependencies d, Options o)
+      : deps(std::move(d)),
+        options(std::move(o)),
+        hub(deps.runtime.executor(), deps.store, {.watcher_queue_max = options.watch_buffer_events}),
+        rest({deps.runtime, deps.store, deps.kinds, deps.authorizer, deps.admission, deps.audit, hub,
+              subresources}),
+        collector(deps.runtime.executor(), rest, {.event_lifetime = options.event_lifetime}),
+        discovery(deps.kinds, subresources, options.version),
+        front(rest, deps.authenticator, discovery, options) {}
+
+  void feed_rbac(const EventPtr& event) {
+    if (!rbac || !event->key.starts_with(kRbacPrefix)) return;
+    const auto parts = split_key(event->key);
+    if (event->type != ObjectEvent::Type::kDeleted)
+      rbac->set(event->object());
+    else
+      rbac->erase(get_string(event->object(), "kind"), parts.ns, parts.name);
+  }
+
+  Dependencies deps;
+  Options options;
+  std::vector<ExtraSubresource> subresources;
+  WatchHub hub;
+  Rest rest;
+  Collector collector;
+  Discovery discovery;
+  Front front;
+  auth::RbacAuthorizer* rbac = nullptr;
+};
+
+ApiServer::ApiServer(Dependencies dependencies, Options options)
+    : impl_(std::make_unique<Impl>(std::move(dependencies), std::move(options))) {}
+ApiServer::~ApiServer() = default;
+
+Task<Status> ApiServer::start() {
+  auto& self = *impl_;
+  for (const auto name :
+       {std::string_view("default"), std::string_view("neap-system"), auth::kNodeLeaseNamespace})
+    NEAP_CO_TRY_VOID(co_await self.rest.create_namespace({}, std::string(name)));
+  NEAP_CO_TRY_VOID(co_await self.hub.start([&self](const EventPtr& event) {
+    self.feed_rbac(event);
+    self.collector.observe(event);
+  }));
+  if (self.rbac)
+    self.hub.for_each(kRbacPrefix, [&self](const std::string&, const WatchHub::Known& known) {
+      if (const auto object = parse_json(*known.text)) self.rbac->set(*object);
+    });
+  self.collector.start();
+  self.front.set_ready(true);
+  co_return ok();
+}
+
+Task<void> ApiServer::stop() {
+  impl_->front.set_ready(false);
+  co_await impl_->collector.stop();
+  co_await impl_->hub.stop();
+}
+
+void ApiServer::abandon() {
+  impl_->collector.abandon();
+  impl_->hub.abandon();
+}
+
+io::HttpHandler ApiServer::handler() {
+  return [impl = impl_.get()](io::HttpExchange& exchange) { return impl->front.handle(exchange); };
+}
+void ApiServer::add_route(ExtraRoute route) { impl_->front.add_route(std::move(route)); }
+void ApiServer::add_subresource(ExtraSubresource subresource) {
+  impl_->subresources.push_back(std::move(subresource));
+}
+void ApiServer::keep_rbac(auth::RbacAuthorizer& rbac) { impl_->rbac = &rbac; }
+std::size_t ApiServer::open_watches() const { return impl_->hub.watchers(); }
+
+std::unique_ptr<client::ResourceClient> ApiServer::local_client(auth::Identity identity) {
+  return std::make_unique<LocalClient>(impl_->rest, std::move(identity));
+}
+
+}  // namespace neap::apiserver

@@ -1,0 +1,226 @@
+#include "internal/watch_hub.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace neap::apiserver {
+namespace {
+
+constexpr std::array<std::string_view, 3> kTypeNames{"ADDED", "MODIFIED", "DELETED"};
+
+Json parse_stored(const std::string& text) {
+  // Written by this program; one that does not parse any more shows as an empty object.
+  auto parsed = parse_json(text, {.bytes_max = store::kValueBytesMax, .depth_max = 256});
+  return parsed ? *std::move(parsed) : Json(JsonObject());
+}
+
+}  // namespace
+
+const Json& ObjectEvent::object() const {
+  if (!object_json_) object_json_ = with_revision(parse_stored(*text_), revision);
+  return *object_json_;
+}
+const Json* ObjectEvent::before() const {
+  if (!before_) return nullptr;
+  if (!before_json_) before_json_ = parse_stored(*before_);
+  return &*before_json_;
+}
+const std::string& ObjectEvent::line(Type as) const {
+  auto& line = lines_[std::size_t(as)];
+  if (line.empty())
+    line = fmt::format("{{\"type\":\"{}\",\"object\":{}}}\n", kTypeNames[std::size_t(as)],
+                       text_with_revision(*text_, revision));
+  return line;
+}
+
+Watcher::Watcher(WatchHub& hub, std::string prefix, Revision after, std::size_t queue_max)
+    : hub_(&hub), prefix_(std::move(prefix)), after_(after), queue_max_(queue_max), changed_(hub.executor_) {}
+
+Watcher::~Watcher() {
+  if (hub_) std::erase(hub_->channels_[WatchHub::channel_of(prefix_)], this);
+}
+
+void Watcher::offer(const EventPtr& event) {
+  if (overflowed_ || event->revision <= after_ || !event->key.starts_with(prefix_)) return;
+  if (queue_.size() >= queue_max_) {
+    overflowed_ = true;
+    queue_.clear();
+  } else {
+    queue_.push_back(event);
+  }
+  changed_.notify_all();
+}
+
+Task<Result<std::vector<EventPtr>>> Watcher::take(CallContext ctx) {
+  for (;;) {
+    if (overflowed_)
+      co_return fail(Code::kOutOfRange, "api.watch.lagging",
+                     "this watch did not keep up and missed events; list again and watch from there");
+    if (!queue_.empty()) {
+      std::vector<EventPtr> out;
+      out.swap(queue_);
+      co_return out;
+    }
+    if (!hub_ || hub_->stopped_)
+      co_return fail(Code::kUnavailable, "api.watch.stopped", "the server is stopping; watch again");
+    NEAP_CO_TRY_VOID(co_await changed_.wait(ctx, changed_.generation()));
+  }
+}
+
+Revision Watcher::position() const { return hub_ ? std::max(hub_->position_, after_) : after_; }
+
+WatchHub::WatchHub(Executor& executor, store::Store& store, Options options)
+    : executor_(executor), store_(store), options_(options), tasks_(executor) {}
+
+WatchHub::~WatchHub() {
+  for (auto& [prefix, watchers] : channels_)
+    for (auto* watcher : watchers) watcher->hub_ = nullptr;
+}
+
+std::string WatchHub::channel_of(std::string_view key) {
+  const auto parts = split_key(key);
+  return fmt::format("{}{}/{}/", kRegistry, parts.group, parts.plural);
+}
+
+Task<Status> WatchHub::load() {
+  // Starting in the past lets clients of an earlier life of this server go on with their watches.
+  const auto newest = to_number(store_.current_revision());
+  const std::uint64_t back = options_.history_events / 2;
+  const auto from = newest > back ? newest - back : std::min<std::uint64_t>(newest, 1);
+  const auto ctx = tasks_.context();
+  for (const auto revision : {Revision(from), Revision{}}) {
+    known_.clear();
+    store::ListOptions options{.limit = 1000, .start_after = {}, .revision = revision};
+    bool gone = false;
+    for (;;) {
+      auto page = co_await store_.list(ctx, std::string(kRegistry), options);
+      if (!page && page.error().code == Code::kOutOfRange && revision != Revision{}) {
+        gone = true;
+        break;
+      }
+      if (!page) co_return std::unexpected(std::move(page).error());
+      for (auto& item : page->items)
+        known_.insert_or_assign(
+            std::move(item.key),
+            Known{std::make_shared<const std::string>(std::move(item.value)), item.mod_revision});
+      options.revision = position_ = page->revision;
+      if (!page->more) break;
+      options.start_after = known_.empty() ? std::string() : known_.rbegin()->first;
+    }
+    if (gone) continue;
+    auto watch = store_.watch(std::string(kRegistry), position_);
+    if (!watch && revision != Revision{} && watch.error().code == Code::kOutOfRange) continue;
+    if (!watch) co_return std::unexpected(std::move(watch).error());
+    watch_ = *std::move(watch);
+    history_after_ = position_;
+    co_return ok();
+  }
+  co_return fail(Code::kInternal, "api.hub.load",
+                 "the store gave no consistent state to start from; restart the server");
+}
+
+Task<Status> WatchHub::start(std::function<void(const EventPtr&)> on_event) {
+  on_event_ = std::move(on_event);
+  NEAP_CO_TRY_VOID(co_await load());
+  tasks_.spawn(follow());
+  co_return ok();
+}
+
+Task<void> WatchHub::follow() {
+  const auto ctx = tasks_.context();
+  while (!ctx.cancel.is_cancelled()) {
+    auto event = co_await watch_->next(ctx);
+    if (event) {
+      apply(*std::move(event));
+      continue;
+    }
+    if (event.error().code == Code::kCancelled || event.error().code == Code::kUnavailable) break;
+    // Fell behind the store's own history: everyone must list again.
+    fail_all();
+    history_.clear();
+    history_bytes_ = 0;
+    if (const auto loaded = co_await load(); !loaded) break;
+  }
+  stopped_ = true;
+  for (auto& [prefix, watchers] : channels_)
+    for (auto* watcher : watchers) watcher->changed_.notify_all();
+}
+
+void WatchHub::apply(store::WatchEvent event) {
+  using Type = ObjectEvent::Type;
+  auto text = std::make_shared<const std::string>(std::move(event.kv.value));
+  const auto at = known_.find(event.kv.key);
+  std::shared_ptr<const std::string> before = at == known_.end() ? nullptr : at->second.text;
+  position_ = event.kv.mod_revision;
+  const bool deleted = event.type == store::WatchEvent::Type::kDelete;
+  const auto type = deleted ? Type::kDeleted : before ? Type::kModified : Type::kAdded;
+  if (deleted && !before) before = text;
+  if (deleted && at != known_.end())
+    known_.erase(at);
+  else if (!deleted)
+    known_.insert_or_assign(event.kv.key, Known{text, position_});
+  const auto shared = std::make_shared<const ObjectEvent>(type, std::move(event.kv.key), position_,
+                                                          std::move(text), std::move(before));
+  if (on_event_) on_event_(shared);
+  if (const auto channel = channels_.find(channel_of(shared->key)); channel != channels_.end())
+    for (auto* watcher : channel->second) watcher->offer(shared);
+  history_.push_back(shared);
+  history_bytes_ += shared->bytes();
+  while (history_.size() > options_.history_events || history_bytes_ > options_.history_bytes) {
+    history_after_ = history_.front()->revision;
+    history_bytes_ -= history_.front()->bytes();
+    history_.pop_front();
+  }
+}
+
+void WatchHub::fail_all() {
+  for (auto& [prefix, watchers] : channels_)
+    for (auto* watcher : watchers) {
+      watcher->overflowed_ = true;
+      watcher->queue_.clear();
+      watcher->changed_.notify_all();
+    }
+}
+
+Task<void> WatchHub::stop() { co_await tasks_.stop(); }
+void WatchHub::abandon() {
+  stopped_ = true;
+  tasks_.abandon();
+}
+
+Result<std::unique_ptr<Watcher>> WatchHub::watch(std::string prefix, Revision after) {
+  if (after < history_after_ || after > std::max(position_, store_.current_revision()))
+    return fail(
+        Code::kOutOfRange, "api.watch.expired",
+        fmt::format("too old resource version: {} ({})", to_number(after), to_number(history_after_)));
+  // Registered first: nothing can arrive in between, as all of this runs on one executor without a pause.
+  std::unique_ptr<Watcher> watcher(new Watcher(*this, std::move(prefix), after, options_.watcher_queue_max));
+  // The past may be longer than the live queue: it does not count against the bound.
+  const auto first =
+      std::ranges::upper_bound(history_, after, {}, [](const EventPtr& e) { return e->revision; });
+  for (auto at = first; at != history_.end(); ++at)
+    if ((*at)->key.starts_with(watcher->prefix_)) watcher->queue_.push_back(*at);
+  channels_[channel_of(watcher->prefix_)].push_back(watcher.get());
+  return watcher;
+}
+
+std::size_t WatchHub::watchers() const {
+  std::size_t out = 0;
+  for (const auto& [prefix, watchers] : channels_) out += watchers.size();
+  return out;
+}
+
+const WatchHub::Known* WatchHub::find(std::string_view key) const {
+  const auto at = known_.find(key);
+  return at == known_.end() ? nullptr : &at->second;
+}
+
+void WatchHub::for_each(std::string_view prefix,
+                        const std::function<void(const std::string&, const Known&)>& visit) const {
+  for (auto at = known_.lower_bound(prefix); at != known_.end() && at->first.starts_with(prefix); ++at)
+    visit(at->first, at->second);
+}
+
+}  // namespace neap::apiserver

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The real clients the API server is tested with, in build/deps: kubectl of the version pinned in
+# tests/peers/kubectl-newest/go.mod, built from its Go module (about 90 s once), and Debian's 1.20, unpacked
+# from its package (installing it conflicts with other packages on some machines). Quick when both are there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+mkdir -p build/deps
+exec 9>build/deps/kubectl.lock
+flock 9
+
+die() {
+  printf 'bootstrap_kubectl: %s\n' "$1" >&2
+  exit 1
+}
+
+source_dir=tests/peers/kubectl-newest
+newest=$root/build/deps/kubectl-newest
+wanted=$(cat "$source_dir"/{main.go,go.mod,go.sum} | sha256sum | cut -d' ' -f1)
+if [ "$(cat "$newest/.stamp" 2>/dev/null)" != "$wanted" ] || [ ! -x "$newest/kubectl" ]; then
+  command -v go >/dev/null || die "go is missing or not in PATH; run tools/bootstrap_languages.sh test and source build/deps/env.sh"
+  mkdir -p "$newest"
+  (cd "$source_dir" && go build -mod=readonly -o "$newest/kubectl" .) || die "building kubectl failed; see the messages above"
+  printf '%s' "$wanted" >"$newest/.stamp"
+fi
+
+old=$root/build/deps/kubectl-1.20
+if [ ! -x "$old/usr/bin/kubectl" ]; then
+  work=$(mktemp -d)
+  trap 'rm -rf -- "$work"' EXIT
+  chmod 755 "$work"
+  (cd "$work" && apt-get download -qq kubernetes-client 2>download.log) ||
+    die "downloading Debian's kubernetes-client failed; run apt-get update, then this again ($(tail -n 1 "$work/download.log"))"
+  mkdir -p "$old"
+  dpkg -x "$work"/kubernetes-client_*.deb "$old"
+fi

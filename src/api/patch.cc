@@ -112,7 +112,7 @@ Result<Json> take_at(Json& root, const Pointer& pointer, std::string_view path) 
   Json out = std::move(*found);
   Json* parent = walk(root, pointer, pointer.size() - 1);
   if (auto* object = parent->if_object()) {
-    object->erase(pointer.back());
+    object->stable_erase(pointer.back());
   } else {
     auto& array = parent->get_array();
     NEAP_TRY(const auto index, parse_index(pointer.back(), array.size(), path));
@@ -208,7 +208,7 @@ void merge_patch(Json& target, const Json& patch) {
   auto& object = target.get_object();
   for (const auto& change : *changes) {
     if (change.value().is_null()) {
-      object.erase(change.key());
+      object.stable_erase(change.key());
     } else {
       merge_patch(object[change.key()], change.value());
     }

@@ -77,7 +77,7 @@ std::string reference_page(const KindTable& kinds) {
     out += "\n\n| field | type | required | meaning |\n|---|---|---|---|\n";
     Json body = kind.schema;
     auto& properties = body.at("properties").get_object();
-    for (const auto name : {"apiVersion", "kind", "metadata"}) properties.erase(name);
+    for (const auto name : {"apiVersion", "kind", "metadata"}) properties.stable_erase(name);
     add_fields(out, body, "");
   }
   return out;

@@ -231,7 +231,7 @@ void fill_defaults(const Shape& shape, Json& value) {
       } else if (!field.default_value.is_null()) {
         object[field.name] = field.default_value;
       } else if (found) {
-        object.erase(field.name);  // null means "not given", as in Kubernetes
+        object.stable_erase(field.name);  // null means "not given", as in Kubernetes
       }
     }
   }

@@ -79,9 +79,11 @@ WatchHub::~WatchHub() {
     for (auto* watcher : watchers) watcher->hub_ = nullptr;
 }
 
+// "/registry/<group>/<plural>/" of a key or of a prefix that may end right there.
 std::string WatchHub::channel_of(std::string_view key) {
-  const auto parts = split_key(key);
-  return fmt::format("{}{}/{}/", kRegistry, parts.group, parts.plural);
+  const auto group_end = key.find('/', kRegistry.size());
+  if (group_end == std::string_view::npos) return {};
+  return std::string(key.substr(0, key.find('/', group_end + 1) + 1));
 }
 
 Task<Status> WatchHub::load() {

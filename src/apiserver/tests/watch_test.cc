@@ -90,6 +90,17 @@ TEST(Watch, without_a_revision_the_present_comes_first) {
   EXPECT_EQ(watching.line(), "ADDED:a ADDED:b ");
 }
 
+TEST(Watch, all_namespaces_and_kinds_without_one_are_watched_too) {
+  World world;
+  Watching everywhere(world, "/api/v1/configmaps?watch=true&resourceVersion=" + revision(world));
+  Watching namespaces(world, "/api/v1/namespaces?watch=true&resourceVersion=" + revision(world));
+  world.post(kMaps, map("a"));
+  world.post("/api/v1/namespaces/neap-system/configmaps", map("b"));
+  world.post("/api/v1/namespaces", R"({"metadata":{"name":"team-a"}})");
+  EXPECT_EQ(everywhere.line(), "ADDED:a ADDED:b ");
+  EXPECT_EQ(namespaces.line(), "ADDED:team-a ");
+}
+
 TEST(Watch, initial_events_end_with_an_annotated_bookmark) {
   World world;
   world.post(kMaps, map("a"));

@@ -1,0 +1,39 @@
+// The command line of a running installation: apply, get, explain, cost and the rest, over the same HTTP API
+// that kubectl uses. `up`, `server`, `agent` and `gateway` are not here: app/main.cc knows them and hands
+// every other command to run_command.
+//
+// Threads: everything on the runtime's executor; files are packed and parsed on its workers.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "neap/base/context.h"
+#include "neap/base/task.h"
+#include "neap/io/runtime.h"
+
+namespace neap::cli {
+
+struct CliContext {
+  io::Runtime& runtime;
+  // Standard output and standard error; called with whole lines.
+  std::function<void(std::string_view)> out;
+  std::function<void(std::string_view)> err;
+  // KUBECONFIG, NEAP_KUBECONFIG and HOME are read, nothing else.
+  std::map<std::string, std::string> environment;
+  // Standard output is a terminal: then text from the server loses its control characters.
+  bool is_terminal = false;
+  // All of standard input, for `-f -`; unset: refused.
+  std::function<Result<std::string>(std::size_t bytes_max)> read_input;
+  // Cancelled on an interrupt: ends `get -w` and `wait`.
+  CallContext call;
+};
+
+// `argv` without the program's name: {"get", "sites"}. Returns the exit status: 0; 1 where the command failed
+// or a check did not hold (one line `error: what; why; what next` on err); 2 where the command line is wrong.
+Task<int> run_command(CliContext context, std::vector<std::string> argv);
+
+}  // namespace neap::cli

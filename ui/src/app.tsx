@@ -82,6 +82,13 @@ class Guard extends Component<{ children: ComponentChildren }, { failed: boolean
 }
 
 function Sidebar({ page }: { page: PageName }) {
+  const nav = useRef<HTMLElement>(null)
+  useEffect(() => {
+    // On a phone the pages are a strip that scrolls sideways.
+    const strip = nav.current
+    const current = strip?.querySelector<HTMLElement>('[aria-current]')
+    if (strip && current) strip.scrollLeft = current.offsetLeft - strip.clientWidth / 2 + current.clientWidth / 2
+  }, [page, language.value])
   return (
     <aside class="sidebar">
       <a class="brand" href={href('overview')} aria-label="Neap">
@@ -92,7 +99,7 @@ function Sidebar({ page }: { page: PageName }) {
         </svg>
         <span>Neap</span>
       </a>
-      <nav aria-label={t('app.nav')}>
+      <nav aria-label={t('app.nav')} ref={nav}>
         {pageNames.map((name) => (
           <a key={name} href={href(name)} aria-current={name === page ? 'page' : undefined} data-page={name}>
             <Icon name={name} />

@@ -1,5 +1,5 @@
 // Quantities of the API to numbers, and numbers to what people read in their language.
-import { locale } from './i18n'
+import { locale, t } from './i18n'
 
 const suffixes: Record<string, number> = {
   m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15,
@@ -63,12 +63,12 @@ export function decimalMoney(text: string, currency: string): string {
 
 export function seconds(value: number): string {
   if (value < 1) return `${number(value * 1000)} ms`
-  if (value < 10) return `${number(value, 1)} s`
+  if (value < 10) return t('time.s', { s: number(value, 1) })
   const s = Math.round(value)
-  if (s < 60) return `${s} s`
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`
-  if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`
-  return `${number(s / 86400, 1)} d`
+  if (s < 60) return t('time.s', { s })
+  if (s < 3600) return t('time.m', { m: Math.floor(s / 60), s: s % 60 })
+  if (s < 172800) return t('time.h', { h: Math.floor(s / 3600), m: Math.floor((s % 3600) / 60) })
+  return t('time.d', { d: number(s / 86400, 1) })
 }
 export function between(from: string | undefined, to: string | undefined): string {
   if (!from) return ''

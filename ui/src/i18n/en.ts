@@ -65,6 +65,11 @@ export const en = {
   'common.yes': 'yes',
   'common.no': 'no',
 
+  'time.s': '{s} s',
+  'time.m': '{m} min {s} s',
+  'time.h': '{h} h {m} min',
+  'time.d': '{d} days',
+
   'tier.public': 'public',
   'tier.private': 'private',
   'tier.edge': 'edge',
@@ -216,6 +221,7 @@ export const en = {
   'data.nodatasets': 'No dataset is declared yet.',
   'data.versions': 'Dataset versions',
   'data.noversions': 'No version was collected yet.',
+  'data.latest': 'Newest version',
   'data.home': 'Home',
   'data.jurisdiction': 'Jurisdiction',
   'data.stored': 'Stored at',
@@ -299,7 +305,7 @@ export const en = {
   'why.rejectednodes': 'Nodes refused',
   'part.cost': 'Cost',
   'part.latency': 'Latency',
-  'part.gravity': 'Closeness to data',
+  'part.gravity': 'Near the data',
   'part.fragmentation': 'Tidy fit',
   'part.utilisation': 'Utilisation',
   'part.spread': 'Spread',

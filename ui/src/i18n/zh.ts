@@ -67,6 +67,11 @@ export const zh: Record<Key, string> = {
   'common.yes': '是',
   'common.no': '否',
 
+  'time.s': '{s} 秒',
+  'time.m': '{m} 分 {s} 秒',
+  'time.h': '{h} 小时 {m} 分',
+  'time.d': '{d} 天',
+
   'tier.public': '公有云',
   'tier.private': '私有',
   'tier.edge': '边缘',
@@ -218,6 +223,7 @@ export const zh: Record<Key, string> = {
   'data.nodatasets': '尚未声明数据集。',
   'data.versions': '数据集版本',
   'data.noversions': '尚未采集任何版本。',
+  'data.latest': '最新版本',
   'data.home': '归属',
   'data.jurisdiction': '司法辖区',
   'data.stored': '存放于',

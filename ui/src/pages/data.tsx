@@ -66,7 +66,7 @@ function BorderLog({ entries, isVerified }: { entries: AuditEntry[]; isVerified:
         <VirtualTable
           label={t('data.audit')}
           tracks="7.5rem 5.5rem minmax(11rem, 1.2fr) 3.2rem 5.5rem 6rem minmax(12rem, 2.4fr)"
-          heads={[t('common.time'), t('data.type'), t('data.path'), t('common.level'), t('data.bytes'), t('data.purpose'), t('data.reason')]}
+          heads={[t('common.time'), t('data.type'), t('data.path'), t('common.level'), <span key="b" class="number">{t('data.bytes')}</span>, t('data.purpose'), t('data.reason')]}
           rows={shown}
           rowHeight={46}
           heightMax={440}
@@ -172,7 +172,7 @@ function Datasets() {
         { head: t('data.jurisdiction'), cell: (dataset) => dataset.spec.jurisdiction ?? '–' },
         { head: t('data.home'), cell: (dataset) => <>{dataset.spec.home || '–'} {dataset.spec.sovereignty === 'Strict' && <Chip tone="warn">{t('data.strict')}</Chip>}</> },
         { head: t('overview.sites'), cell: (dataset) => dataset.spec.sources?.slice(0, 6).map((source) => source.site).join(', ') || '–' },
-        { head: t('models.latest'), cell: (dataset) => dataset.status?.latestVersion ? <code>{dataset.status.latestVersion}</code> : <Empty>–</Empty> },
+        { head: t('data.latest'), cell: (dataset) => dataset.status?.latestVersion ? <code>{dataset.status.latestVersion}</code> : <Empty>–</Empty> },
       ]}
     />
   )

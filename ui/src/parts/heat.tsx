@@ -15,8 +15,8 @@ export function Heat() {
         tracks="minmax(9rem, 1.6fr) repeat(3, minmax(3.6rem, 1fr)) minmax(4.5rem, 0.9fr)"
         heads={[t('common.node'), t('overview.cpu'), t('overview.memory'), t('overview.accelerator'), t('work.capacity')]}
         rows={nodeUses.value}
-        rowHeight={38}
-        heightMax={420}
+        rowHeight={45}
+        heightMax={455}
         keyOf={(use) => use.node.metadata.name}
         facts={(use) => ({
           'data-fact': 'node',

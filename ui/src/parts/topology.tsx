@@ -8,7 +8,7 @@ import { emptySum, shareOf, siteSums } from '../usage'
 
 const tiers: Tier[] = ['public', 'private', 'edge']
 const cardHeight = 64
-const bandGap = 92
+const bandGap = 80
 const rowGap = 18
 const top = 34
 const sitesDrawnMax = 12 // of each tier
@@ -88,7 +88,7 @@ function layOut(sites: readonly Site[], width: number) {
     const all = sites.filter((site) => site.spec.tier === tier)
     if (all.length === 0) continue
     const shown = all.slice(0, sitesDrawnMax)
-    const perRow = Math.max(1, Math.min(shown.length, Math.floor((width - 24) / 172)))
+    const perRow = Math.max(1, Math.min(shown.length, Math.floor((width - 12) / 150)))
     const rows = Math.ceil(shown.length / perRow)
     const cardWidth = Math.min(210, (width - 24 - (perRow - 1) * 16) / perRow)
     shown.forEach((site, i) => {
@@ -217,7 +217,8 @@ function SiteCard(props: { box: Box; isChosen: boolean; onChoose: () => void }) 
       class={`site-card ${site.spec.tier}${props.isChosen ? ' chosen' : ''}`}
       transform={`translate(${x} ${y})`}
       role="button"
-      tabIndex={0}
+      // SVG attributes keep their case: tabIndex would be another one.
+      tabindex={0}
       aria-pressed={props.isChosen}
       aria-label={`${name}, ${word('tier', site.spec.tier)}, ${t('overview.ready', { a: ready, b: nodes })}, ${t('overview.cores')} ${percent(share)}`}
       onClick={props.onChoose}

@@ -59,7 +59,8 @@ Status Session::open() {
   client::HttpResourceClientOptions options;
   options.reply_bytes_max = kReplyBytesMax;
   options.user_agent = "neap-cli";
-  NEAP_TRY(client_, client::connect(runtime(), access_, std::move(options)));
+  using client::connect;
+  NEAP_TRY(client_, connect(runtime(), access_, std::move(options)));
   return ok();
 }
 

@@ -54,6 +54,7 @@ class CliLab {
   }
 
   io::FileSystem& files() { return laptop_.runtime().files(); }
+  io::Runtime& runtime() { return laptop_.runtime(); }
   io::SimWorld& world() { return world_; }
   client::FakeResourceClient& api() { return api_; }
   void write(const std::string& path, std::string_view text) {

@@ -360,6 +360,14 @@ TEST(Connection, says_what_is_wrong_with_it) {
   EXPECT_NE(lab.run({"get", "sites"}).err.find("neap up"), std::string::npos);
 }
 
+TEST(ProcessContext, takes_the_variables_as_they_are) {
+  CliLab lab;
+  const char* const environment[] = {"HOME=/home/me", "EMPTY=", "BROKEN", "PATH=a=b", nullptr};
+  const auto context = make_process_context(lab.runtime(), environment);
+  EXPECT_EQ(context.environment,
+            (std::map<std::string, std::string>{{"HOME", "/home/me"}, {"EMPTY", ""}, {"PATH", "a=b"}}));
+}
+
 TEST(Output, nothing_a_server_sends_steers_the_terminal) {
   EXPECT_EQ(printable("a\x1b[2Jb\r\nc\xc2\x9b"
                       "d\x7f"),

@@ -32,6 +32,9 @@ struct CliContext {
   CallContext call;
 };
 
+// The streams and variables of this very process; `environment` is a null-ended list of NAME=value.
+CliContext make_process_context(io::Runtime& runtime, const char* const* environment);
+
 // `argv` without the program's name: {"get", "sites"}. Returns the exit status: 0; 1 where the command failed
 // or a check did not hold (one line `error: what; why; what next` on err); 2 where the command line is wrong.
 Task<int> run_command(CliContext context, std::vector<std::string> argv);

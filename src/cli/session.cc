@@ -66,12 +66,11 @@ Status Session::open() {
 
 void Session::report(const Error& error) {
   Error shown = error;
-  // "GET /apis/..." tells an operator where it went wrong only when nobody answered.
-  std::erase_if(shown.context, [&](const std::string& line) {
-    return error.code != Code::kUnavailable && line.find(" /") != std::string::npos;
+  // "GET /apis/..." says nothing that the command line did not; a path of our own does.
+  std::erase_if(shown.context, [](const std::string& line) {
+    return line.find(" /api") != std::string::npos || line.starts_with("connecting to");
   });
-  if (error.code == Code::kUnavailable)
-    shown.context.push_back(access_.server.empty() ? "server" : access_.server);
+  if (error.code == Code::kUnavailable && !access_.server.empty()) shown.context.push_back(access_.server);
   warn(error_line(shown, path_));
 }
 

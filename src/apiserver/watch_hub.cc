@@ -143,7 +143,10 @@ Task<void> WatchHub::follow() {
     fail_all();
     history_.clear();
     history_bytes_ = 0;
+    history_after_ = store_.current_revision();  // for those who come while the state is read again
+    const auto before = std::exchange(known_, {});
     if (const auto loaded = co_await load(); !loaded) break;
+    tell_difference(before);
   }
   stopped_ = true;
   for (auto& [prefix, watchers] : channels_)
@@ -174,6 +177,22 @@ void WatchHub::apply(store::WatchEvent event) {
     history_after_ = history_.front()->revision;
     history_bytes_ -= history_.front()->bytes();
     history_.pop_front();
+  }
+}
+
+// The server's own observers cannot list again: they are told what changed while nobody looked.
+void WatchHub::tell_difference(const std::map<std::string, Known, std::less<>>& before) {
+  using Type = ObjectEvent::Type;
+  if (!on_event_) return;
+  for (const auto& [key, known] : before)
+    if (!known_.contains(key))
+      on_event_(std::make_shared<const ObjectEvent>(Type::kDeleted, key, position_, known.text, known.text));
+  for (const auto& [key, known] : known_) {
+    const auto old = before.find(key);
+    if (old != before.end() && old->second.revision == known.revision) continue;
+    const auto text_before = old == before.end() ? nullptr : old->second.text;
+    on_event_(std::make_shared<const ObjectEvent>(text_before ? Type::kModified : Type::kAdded, key,
+                                                  known.revision, known.text, text_before));
   }
 }
 

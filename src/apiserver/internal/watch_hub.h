@@ -118,6 +118,7 @@ class WatchHub {
   Task<Status> load();
   void apply(store::WatchEvent event);
   void fail_all();
+  void tell_difference(const std::map<std::string, Known, std::less<>>& before);
   static std::string channel_of(std::string_view key);
 
   Executor& executor_;

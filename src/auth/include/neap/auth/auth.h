@@ -45,6 +45,8 @@ class Authorizer {
                                     const Json* /*after*/) const {
     return {true, {}};
   }
+  // False where authorize_object() would allow everything: objects need not be read for it.
+  virtual bool judges_objects(const Identity&) const { return false; }
   // What `who` may do in a namespace, as SelfSubjectRulesReview lists it: an array of
   // {verbs, apiGroups, resources, resourceNames} and of {verbs, nonResourceURLs}.
   virtual JsonArray rules_for(const Identity&, std::string_view /*namespace_*/) const { return {}; }

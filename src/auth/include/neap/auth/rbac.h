@@ -68,6 +68,7 @@ class AuthorizerChain : public Authorizer {
                             const Json* after) const override {
     return of(who).authorize_object(who, what, before, after);
   }
+  bool judges_objects(const Identity& who) const override { return of(who).judges_objects(who); }
   JsonArray rules_for(const Identity& who, std::string_view namespace_) const override {
     return of(who).rules_for(who, namespace_);
   }

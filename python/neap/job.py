@@ -49,6 +49,7 @@ class Job:
         self._signalled = False
         self._stop_agreed = False
         self._last_step = facts.resume.step if facts.resume else 0
+        self._first_step: int | None = None
         self._saved_step = self._last_step
         self._reported = False
         self._unannounced: dict[str, Any] | None = None
@@ -115,10 +116,12 @@ class Job:
         """
         if step < self._last_step:
             raise ValueError(f"step {step} was reported after step {self._last_step}; steps only grow")
+        if self._first_step is None:
+            self._first_step = step
         self._last_step = step
         self._reported = True
         if self._reporter is not None:
-            progress: dict[str, Any] = {"step": step, "metrics": metrics}
+            progress: dict[str, Any] = {"step": step, "first_step": self._first_step, "metrics": metrics}
             if epoch is not None:
                 progress["epoch"] = epoch
             self._reporter.offer(progress)

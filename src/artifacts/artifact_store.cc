@@ -56,6 +56,11 @@ Result<std::unique_ptr<ArtifactStore>> ArtifactStore::open(io::Runtime& runtime,
   return std::unique_ptr<ArtifactStore>(new ArtifactStore(runtime, std::move(options)));
 }
 
+Result<std::string> ArtifactStore::path_of(const Digest& digest) const {
+  if (auto present = stat(digest); !present) return fail(std::move(present).error());
+  return blob_path(digest);
+}
+
 std::string ArtifactStore::blob_path(const Digest& digest) const {
   const std::string hex = digest.hex();
   return fmt::format("{}/blobs/sha256/{}/{}", options_.root, hex.substr(0, 2), hex);

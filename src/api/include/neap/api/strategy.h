@@ -59,7 +59,7 @@ struct TrainStage {
   InterruptionClass interruption = InterruptionClass::kCheckpointed;
   std::string costStrategy;
   std::vector<std::string> allowedSites;
-  std::string output = "teacher";
+  std::string output = "model";
   template <class V>
   static void describe(V& v) {
     v.field("command", &TrainStage::command, "Argument vector; {code} is the unpacked code folder.",

@@ -63,6 +63,8 @@ class ArtifactStore {
   ~ArtifactStore();
 
   Result<BlobStat> stat(const Digest& digest) const;
+  // Where the bytes lie, for programs that open files by name; kNotFound when absent. Read only.
+  Result<std::string> path_of(const Digest& digest) const;
   bool has(const Digest& digest) const { return stat(digest).has_value(); }
   Task<Result<BlobReader>> open_blob(Digest digest);
   // Whole content, verified; kResourceExhausted above bytes_max.

@@ -35,7 +35,7 @@ EDGES = {
     "providers/api": "base api io",
     "providers/agent": "base api io providers/api client telemetry",
     "apiserver": "base api io crypto store auth client ledger telemetry",
-    "controllers": "base api io client scheduler policy finops dataguard providers/api artifacts transfer ledger telemetry",
+    "controllers": "base api io client crypto scheduler policy finops dataguard providers/api artifacts transfer ledger telemetry",
     "agent": "base api io client store crypto auth policy dataguard artifacts transfer inference inference/api gateway executor ledger telemetry",
     "cli": "base api io client policy scheduler finops simulation",
 }

@@ -68,7 +68,7 @@ std::vector<api::OverflowTarget> overflow_targets(const Pass& pass, const std::v
                    .tier = site ? site->spec.tier : api::Tier::kPublic});
   }
   // Private capacity before public: cheaper in trust, and the level of the request decides the rest.
-  std::ranges::stable_sort(out, {}, [](const auto& t) { return t.tier == api::Tier::kPublic ? 1 : 0; });
+  std::ranges::sort(out, {}, [](const auto& t) { return std::pair(t.tier == api::Tier::kPublic, t.node); });
   return out;
 }
 

@@ -13,6 +13,7 @@
 #include "neap/controllers/cluster_state.h"
 #include "neap/controllers/model_publisher.h"
 #include "neap/io/runtime.h"
+#include "neap/telemetry/log.h"
 
 namespace neap::controllers {
 
@@ -35,7 +36,8 @@ class ControlLoop {
     io::Runtime& runtime;
     client::ResourceClient& client;
     ModelPublisher& publisher;
-    RecordSink decisions;  // {"time","object","decision",...}: why, before it takes effect
+    RecordSink decisions;  // {"time","object","explanation",...}: why, recorded before it takes effect
+    telemetry::Logger& log;
   };
   ControlLoop(Dependencies dependencies, Options options);
   ~ControlLoop();

@@ -1,0 +1,196 @@
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "internal/reconciler.h"
+#include "neap/base/task_group.h"
+#include "neap/controllers/controller.h"
+
+namespace neap::controllers {
+
+Status tolerate_races(Status status) {
+  if (!status && (status.error().code == Code::kAborted || status.error().code == Code::kAlreadyExists ||
+                  status.error().code == Code::kNotFound))
+    return ok();
+  return status;
+}
+
+api::Labels billing_labels(const api::ObjectMeta& owner) {
+  api::Labels out;
+  for (const auto* key : {"team", "model"})
+    if (const auto it = owner.labels.find(key); it != owner.labels.end()) out[key] = it->second;
+  return out;
+}
+
+struct ControlLoop::Impl {
+  Impl(Dependencies d, Options o)
+      : deps(std::move(d)),
+        options(std::move(o)),
+        changed(deps.runtime.executor()),
+        tasks(deps.runtime.executor()) {}
+
+  Dependencies deps;
+  Options options;
+  ClusterState state;
+  Notifier changed;
+  TaskGroup tasks;
+  int unsynced = 0;  // kinds that were not listed yet
+
+  template <class T>
+  void follow_kind();
+  template <class T>
+  Task<void> follow();
+  Task<void> follow_leases();
+  template <class Apply, class Clear>
+  Task<Status> list_and_watch(client::ResourcePath path, Apply apply, Clear clear, bool& synced);
+  template <class Apply, class Clear>
+  Task<void> follow_path(client::ResourcePath path, Apply apply, Clear clear);
+  Task<void> run();
+  Task<void> pass();
+};
+
+// Lists once, then follows the watch until it ends; the caller comes back for the next round.
+template <class Apply, class Clear>
+Task<Status> ControlLoop::Impl::list_and_watch(client::ResourcePath path, Apply apply, Clear clear,
+                                               bool& synced) {
+  const auto ctx = tasks.context();
+  std::string revision;
+  client::ListOptions list_options{
+      .label_selector = {}, .field_selector = {}, .continue_token = {}, .limit = 500};
+  bool first = true;
+  do {
+    NEAP_CO_TRY(const auto list, co_await deps.client.list(ctx, path, list_options));
+    if (std::exchange(first, false)) clear();
+    if (const auto* items = find_path(list, {"items"}); items && items->is_array())
+      for (const auto& item : items->get_array()) apply(item, false);
+    const auto* metadata = find_path(list, {"metadata"});
+    revision = metadata ? get_string(*metadata, "resourceVersion") : "";
+    list_options.continue_token = metadata ? get_string(*metadata, "continue") : "";
+  } while (!list_options.continue_token.empty());
+  if (!std::exchange(synced, true)) --unsynced;
+  changed.notify_all();
+  NEAP_CO_TRY(auto watch, co_await deps.client.watch(ctx, path, {}, revision));
+  for (;;) {
+    NEAP_CO_TRY(const auto event, co_await watch->next(ctx));
+    if (!event) co_return ok();
+    if (event->type == client::WatchEvent::Type::kBookmark) continue;
+    apply(event->object, event->type == client::WatchEvent::Type::kDeleted);
+    changed.notify_all();
+  }
+}
+
+template <class Apply, class Clear>
+Task<void> ControlLoop::Impl::follow_path(client::ResourcePath path, Apply apply, Clear clear) {
+  bool synced = false;
+  Duration backoff = 100ms;
+  for (;;) {
+    auto status = co_await list_and_watch(path, apply, clear, synced);
+    if (tasks.context().cancel.is_cancelled()) co_return;
+    if (status || status.error().code == Code::kOutOfRange) backoff = 100ms;
+    if (!co_await sleep_for(deps.runtime.executor(), tasks.context(), backoff)) co_return;
+    backoff = std::min<Duration>(backoff * 2, 5s);
+  }
+}
+
+template <class T>
+void ControlLoop::Impl::follow_kind() {
+  ++unsynced;
+  auto apply = [this](const Json& json, bool deleted) {
+    auto object = api::from_json<T>(json);
+    if (!object) return;  // an object newer than this program: left alone
+    auto& map = state.all<T>();
+    if (deleted)
+      map.erase(key_of(*object));
+    else
+      map.insert_or_assign(key_of(*object), *std::move(object));
+  };
+  auto clear = [this] { state.all<T>().clear(); };
+  tasks.spawn(follow_path(client::TypedClient<T>::path("", ""), apply, clear));
+}
+
+Task<void> ControlLoop::Impl::follow_leases() {
+  auto apply = [this](const Json& json, bool deleted) {
+    const auto* metadata = find_path(json, {"metadata"});
+    const auto* spec = find_path(json, {"spec"});
+    if (!metadata || !spec) return;
+    const std::string name(get_string(*metadata, "name"));
+    if (deleted) {
+      state.leases.erase(name);
+      return;
+    }
+    LeaseView view;
+    if (auto renewed = parse_rfc3339(get_string(*spec, "renewTime"))) view.renewed = *renewed;
+    view.duration = std::chrono::seconds(get_int(*spec, "leaseDurationSeconds", 40));
+    state.leases[name] = view;
+  };
+  auto clear = [this] { state.leases.clear(); };
+  client::ResourcePath path{.group = "coordination.k8s.io",
+                            .version = "v1",
+                            .plural = "leases",
+                            .namespace_ = {},
+                            .name = {},
+                            .subresource = {}};
+  co_await follow_path(path, apply, clear);
+}
+
+Task<void> ControlLoop::Impl::pass() {
+  const Pass view{.runtime = deps.runtime,
+                  .client = deps.client,
+                  .publisher = deps.publisher,
+                  .decisions = deps.decisions,
+                  .options = options,
+                  .state = state,
+                  .ctx = tasks.context()};
+  using Step = Task<Status> (*)(const Pass&);
+  static constexpr std::pair<const char*, Step> kSteps[] = {{"nodes", reconcile_nodes},
+                                                            {"strategies", reconcile_strategies},
+                                                            {"training", reconcile_training},
+                                                            {"services", reconcile_services}};
+  for (const auto& [name, step] : kSteps) {
+    auto status = co_await step(view);
+    if (tasks.context().cancel.is_cancelled()) co_return;
+    if (!status)
+      deps.log.warning("a controller could not finish its pass",
+                       {{"controller", name}, telemetry::Field(status.error())});
+  }
+}
+
+Task<void> ControlLoop::Impl::run() {
+  for (;;) {
+    const auto seen = changed.generation();
+    if (unsynced == 0) co_await pass();
+    if (tasks.context().cancel.is_cancelled()) co_return;
+    (void)co_await changed.wait(tasks.context().with_deadline(deps.runtime.executor().now() + options.tick),
+                                seen);
+    if (!co_await sleep_for(deps.runtime.executor(), tasks.context(), options.settle)) co_return;
+  }
+}
+
+ControlLoop::ControlLoop(Dependencies dependencies, Options options)
+    : impl_(std::make_unique<Impl>(std::move(dependencies), std::move(options))) {}
+ControlLoop::~ControlLoop() = default;
+
+void ControlLoop::start() {
+  auto& i = *impl_;
+  i.follow_kind<api::Site>();
+  i.follow_kind<api::Link>();
+  i.follow_kind<api::Node>();
+  i.follow_kind<api::Dataset>();
+  i.follow_kind<api::DatasetVersion>();
+  i.follow_kind<api::DataPolicy>();
+  i.follow_kind<api::SchedulingPolicy>();
+  i.follow_kind<api::TrainingJob>();
+  i.follow_kind<api::Allocation>();
+  i.follow_kind<api::Model>();
+  i.follow_kind<api::ModelVersion>();
+  i.follow_kind<api::InferenceService>();
+  i.follow_kind<api::DeploymentStrategy>();
+  ++i.unsynced;
+  i.tasks.spawn(i.follow_leases());
+  i.tasks.spawn(i.run());
+}
+Task<void> ControlLoop::stop() { co_await impl_->tasks.stop(); }
+void ControlLoop::abandon() { impl_->tasks.abandon(); }
+const ClusterState& ControlLoop::state() const { return impl_->state; }
+
+}  // namespace neap::controllers

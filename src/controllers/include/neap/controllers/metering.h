@@ -1,0 +1,51 @@
+// Metering: what allocations held and what bytes crossed, as bill lines in the usage ledger.
+//
+// 1. The ledger is the truth: what was billed is read back at start, so a restart bills nothing twice.
+// 2. An allocation is billed from its own monotonic runSeconds, in increments, at the price of the moment;
+//    a transfer once, by its id.
+// 3. A line is counted only after the ledger has taken it. Sums are sums of lines.
+// Belongs to one executor.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "neap/base/task.h"
+#include "neap/controllers/cluster_state.h"
+#include "neap/finops/report.h"
+
+namespace neap::controllers {
+
+class Metering {
+ public:
+  // Appends one entry to the usage ledger; durable when it returns.
+  using Append = std::function<Task<Status>(Json)>;
+  explicit Metering(Append append) : append_(std::move(append)) {}
+
+  // One entry read back from the ledger.
+  Status restore(const Json& entry);
+  // Bills what allocations have held since the last time.
+  Task<Status> bill_allocations(const ClusterState& state);
+  // No-op for a transfer id that was billed, and inside one site.
+  Task<Status> bill_transfer(const ClusterState& state, finops::TransferUsage usage);
+  const std::vector<finops::UsageLine>& lines() const { return lines_; }
+  // {"currency","total_micros","lines":[{project,team,model,kind,micros}],"all_public_micros",
+  //  "all_private_micros","usage":[...]}; an empty project means all.
+  Result<Json> report(const ClusterState& state, std::string_view project) const;
+
+ private:
+  Task<Status> record(std::vector<finops::UsageLine> lines, std::string billed_key, std::int64_t billed_until);
+
+  Append append_;
+  std::vector<finops::UsageLine> lines_;
+  std::map<std::string, std::int64_t> billed_ms_;  // allocation uid
+  std::set<std::string> transfers_;
+};
+
+Json to_json(const finops::UsageLine& line);
+Result<finops::UsageLine> usage_line_from_json(const Json& value);
+
+}  // namespace neap::controllers

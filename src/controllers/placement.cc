@@ -1,0 +1,318 @@
+#include "internal/placement.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "neap/controllers/prices.h"
+#include "neap/crypto/digest.h"
+#include "neap/scheduler/scheduler.h"
+
+namespace neap::controllers {
+namespace {
+
+policy::Tier to_policy(api::Tier tier) {
+  switch (tier) {
+    case api::Tier::kPrivate:
+      return policy::Tier::kPrivate;
+    case api::Tier::kPublic:
+      return policy::Tier::kPublic;
+    case api::Tier::kEdge:
+      return policy::Tier::kEdge;
+  }
+  return policy::Tier::kPublic;
+}
+policy::CapacityType to_policy(api::CapacityType type) {
+  switch (type) {
+    case api::CapacityType::kOwned:
+      return policy::CapacityType::kOwned;
+    case api::CapacityType::kReserved:
+      return policy::CapacityType::kReserved;
+    case api::CapacityType::kOnDemand:
+      return policy::CapacityType::kOnDemand;
+    case api::CapacityType::kSpot:
+      return policy::CapacityType::kSpot;
+  }
+  return policy::CapacityType::kOwned;
+}
+
+scheduler::Node to_scheduler(const Pass& pass, const api::Node& node) {
+  scheduler::Node out;
+  out.name = node.metadata.name;
+  out.site = node.spec.site;
+  out.capacity_type = to_policy(node.spec.capacityType);
+  for (const auto& label : node.metadata.labels) out.labels.emplace_back(label);
+  for (const auto& taint : node.spec.taints)
+    out.taints.push_back(
+        {.key = taint.key, .value = taint.value, .is_hard = taint.effect != "PreferNoSchedule"});
+  out.cores_allocatable = out.cores_free = node.status.allocatable.cpu;
+  out.memory_allocatable = out.memory_free = node.status.allocatable.memory;
+  for (const auto& [model, amount] : node.status.allocatable.accelerators) {
+    out.accelerator_model = model;
+    out.devices_free.assign(std::size_t(amount.value / 1000), 1000);
+  }
+  out.is_ready = condition_is_true(node.status.conditions, "Ready") && !node.spec.unschedulable;
+  out.is_reclaimed = condition_is_true(node.status.conditions, "Interrupting") ||
+                     node.metadata.deletionTimestamp.has_value();
+  out.versions = node.status.runtimes;
+  for (const auto& [key, allocation] : pass.state.all<api::Allocation>()) {
+    if (allocation.spec.node != out.name || !holds_resources(allocation)) continue;
+    const auto& held = allocation.spec.resources;
+    out.cores_free.value = std::max<std::int64_t>(0, out.cores_free.value - held.cpu.value);
+    out.memory_free.value = std::max<std::int64_t>(0, out.memory_free.value - held.memory.value);
+    for (const auto& [model, amount] : held.accelerators)
+      for (auto left = amount.value; left > 0;) {
+        const auto device = std::ranges::find_if(out.devices_free, [](auto free) { return free > 0; });
+        if (device == out.devices_free.end()) break;
+        const auto take = std::min<std::int64_t>(left, *device);
+        *device -= std::int32_t(take);
+        left -= take;
+      }
+  }
+  return out;
+}
+
+// Where a replica of this object was decided a moment ago, and the watch has not shown it yet, the name
+// collides and nothing is created twice; so the snapshot may lag without harm.
+scheduler::Snapshot snapshot_of(const Pass& pass, const std::string& project) {
+  scheduler::Snapshot out;
+  for (const auto& [key, site] : pass.state.all<api::Site>()) {
+    scheduler::Site s{.name = site.metadata.name,
+                      .tier = to_policy(site.spec.tier),
+                      .jurisdiction = site.spec.jurisdiction,
+                      .aliases = site.spec.aliases,
+                      .labels = {}};
+    for (const auto& label : site.metadata.labels) s.labels.emplace_back(label);
+    out.sites.push_back(std::move(s));
+  }
+  for (const auto& [key, link] : pass.state.all<api::Link>())
+    out.links.push_back({.from = link.spec.from,
+                         .to = link.spec.to,
+                         .bandwidth = double(link.spec.bandwidthMbps) * 1e6 / 8,
+                         .rtt = Duration(std::int64_t(link.spec.rttMs * 1e6))});
+  for (const auto& [key, node] : pass.state.all<api::Node>()) out.nodes.push_back(to_scheduler(pass, node));
+  for (const auto& [key, policy] : pass.state.all<api::SchedulingPolicy>()) {
+    if (key.namespace_ != project) continue;
+    for (const auto& rule : policy.spec.rules)
+      if (auto made = policy::make_rule(rule.name, rule.condition, rule.action))
+        out.rules.push_back(*std::move(made));
+  }
+  dataguard::DataPolicyTable data_policies;
+  for (const auto& [key, policy] : pass.state.all<api::DataPolicy>())
+    if (key.namespace_ == project || key.namespace_ == "default") data_policies.append(policy.spec);
+  out.data_policies = std::move(data_policies);
+  out.prices = price_book_of(pass.state);
+  return out;
+}
+
+scheduler::ReplicaResources to_scheduler(const api::Resources& resources) {
+  scheduler::ReplicaResources out;
+  out.cores = resources.cpu;
+  out.memory = resources.memory;
+  for (const auto& [model, amount] : resources.accelerators) {
+    out.accelerator_model = model;
+    out.accelerators = amount;
+  }
+  return out;
+}
+
+scheduler::InterruptionClass to_scheduler(api::InterruptionClass value) {
+  switch (value) {
+    case api::InterruptionClass::kNever:
+      return scheduler::InterruptionClass::kNever;
+    case api::InterruptionClass::kCheckpointed:
+      return scheduler::InterruptionClass::kCheckpointed;
+    case api::InterruptionClass::kRestartable:
+      return scheduler::InterruptionClass::kRestartable;
+  }
+  return scheduler::InterruptionClass::kNever;
+}
+
+scheduler::CostStrategy to_scheduler(std::string_view strategy) {
+  if (strategy == "SpotPreemptible") return scheduler::CostStrategy::kPreferSpot;
+  if (strategy == "OnDemand") return scheduler::CostStrategy::kAvoidSpot;
+  if (strategy == "Cheapest") return scheduler::CostStrategy::kCheapest;
+  return scheduler::CostStrategy::kBalanced;
+}
+
+Placement decide_one(const Pass& pass, scheduler::Snapshot snapshot, const scheduler::Request& request) {
+  scheduler::Options options;
+  options.now = pass.wall();
+  options.seed = pass.options.seed;
+  options.explains_nodes = true;
+  const auto plan = scheduler::decide(snapshot, std::span(&request, 1), options);
+  const auto& decision = plan.decisions.front();
+  Placement out;
+  out.placed = decision.is_placed;
+  out.explanation = scheduler::to_json(decision, plan.currency);
+  if (!decision.is_placed) {
+    out.message = decision.pending ? decision.pending->sentence : "no place fits";
+    return out;
+  }
+  std::vector<std::string> nodes(decision.placements.size());
+  for (const auto& p : decision.placements) nodes.at(std::size_t(p.replica)) = p.node;
+  out.nodes = std::move(nodes);
+  out.site = decision.placements.front().site;
+  out.capacity_type = std::string(policy::capacity_type_name(decision.placements.front().capacity_type));
+  out.message = decision.cost_per_hour
+                    ? fmt::format("placed at {} ({}), {} {} an hour", out.site, out.capacity_type,
+                                  format_money(*decision.cost_per_hour), plan.currency)
+                    : fmt::format("placed at {} ({})", out.site, out.capacity_type);
+  return out;
+}
+
+}  // namespace
+
+Result<ResolvedInputs> resolve_inputs(const Pass& pass, const api::TrainingJob& job) {
+  ResolvedInputs out;
+  const auto missing = [](const std::string& what) {
+    return fail(Code::kUnavailable, "job.input.missing", "waits for " + what);
+  };
+  for (const auto& input : job.spec.inputs) {
+    if (!input.datasetVersion.empty()) {
+      const auto* version =
+          pass.state.find<api::DatasetVersion>(job.metadata.namespace_, input.datasetVersion);
+      if (!version) return missing("dataset version " + input.datasetVersion);
+      out.level = std::min(out.level, version->spec.level);
+      out.stored_at = version->spec.storedAt;
+      if (const auto* dataset =
+              pass.state.find<api::Dataset>(job.metadata.namespace_, version->spec.dataset)) {
+        out.home = dataset->spec.home;
+        out.jurisdiction = dataset->spec.jurisdiction;
+        out.strict = dataset->spec.sovereignty == "Strict";
+      }
+      for (const auto& part : version->spec.parts)
+        for (auto file : part.files) {
+          out.bytes += file.size.value;
+          file.name = input.name + "/" + part.site + "/" + file.name;
+          file.metadata = {};
+          out.files.push_back(std::move(file));
+        }
+      continue;
+    }
+    const auto* source = pass.state.find<api::TrainingJob>(job.metadata.namespace_, input.fromJob);
+    if (!source || source->status.phase != "Succeeded") return missing("job " + input.fromJob);
+    const auto output = std::ranges::find(source->status.outputs, input.output, &api::ArtifactRef::name);
+    if (output == source->status.outputs.end())
+      return missing(fmt::format("output {} of job {}", input.output, input.fromJob));
+    auto file = *output;
+    out.bytes += file.size.value;
+    file.name = input.name;
+    file.metadata = {};
+    out.files.push_back(std::move(file));
+  }
+  return out;
+}
+
+Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs) {
+  scheduler::Request request;
+  request.id = job.metadata.name;
+  request.project = job.metadata.namespace_;
+  if (const auto it = job.metadata.labels.find("team"); it != job.metadata.labels.end())
+    request.team = it->second;
+  if (const auto it = job.metadata.labels.find("model"); it != job.metadata.labels.end())
+    request.model = it->second;
+  request.queue = job.spec.queue;
+  request.priority_class = job.spec.priorityClass;
+  request.kind = job.spec.type == "training" ? scheduler::TaskKind::kTraining : scheduler::TaskKind::kBatch;
+  request.replicas = int(job.spec.replicas);
+  request.each = to_scheduler(job.spec.resources);
+  request.interruption = to_scheduler(job.spec.interruption);
+  request.deadline = job.spec.deadline;
+  if (job.spec.expectedDuration.count() > 0) request.duration_estimate = job.spec.expectedDuration;
+  request.cost_strategy = to_scheduler(job.spec.costStrategy);
+  scheduler::DataInput data;
+  data.dataset = "inputs";
+  data.level = scheduler::DataLevel(int(inputs.level));
+  // A declassified version is at home where it is stored; raw data keeps its dataset's home.
+  data.home_site = inputs.stored_at.empty() ? inputs.home : inputs.stored_at.front();
+  data.jurisdiction = inputs.jurisdiction;
+  data.size = Bytes{inputs.bytes};
+  data.present_at = inputs.stored_at;
+  data.is_strict = inputs.strict;
+  for (const auto& word : job.spec.allowedSites)
+    if (const auto* site = pass.state.resolve_site(word)) data.allowed_sites.push_back(site->metadata.name);
+  request.data.push_back(std::move(data));
+  return decide_one(pass, snapshot_of(pass, job.metadata.namespace_), request);
+}
+
+Placement place_service_replica(const Pass& pass, const api::InferenceService& service,
+                                const api::ServicePlace& place, std::int64_t replica) {
+  const auto* site = pass.state.resolve_site(place.site);
+  if (!site) {
+    Placement out;
+    out.message = fmt::format("no site is named \"{}\", nor has it as alias or label", place.site);
+    return out;
+  }
+  scheduler::Request request;
+  request.id = fmt::format("{}/{}", service.metadata.name, replica);
+  request.project = service.metadata.namespace_;
+  request.model = service.spec.model;
+  request.kind = scheduler::TaskKind::kInference;
+  request.each = to_scheduler(service.spec.resources);
+  request.interruption = scheduler::InterruptionClass::kNever;
+  request.pinned_site = site->metadata.name;
+  if (service.spec.latencyTarget.count() > 0 && place.role == "active") {
+    request.latency_max = service.spec.latencyTarget;
+    request.consumer_site = site->metadata.name;
+  }
+  return decide_one(pass, snapshot_of(pass, service.metadata.namespace_), request);
+}
+
+Result<api::Allocation> collect_allocation(const Pass& pass, const api::Dataset& dataset,
+                                           const api::DataSource& source, const api::CollectStage& stage,
+                                           const std::string& version) {
+  const auto* site = pass.state.resolve_site(source.site);
+  if (!site)
+    return fail(Code::kNotFound, "collect.site",
+                fmt::format("no site is named \"{}\"; the dataset's source names it", source.site));
+  scheduler::Request request;
+  request.id = version + "-" + source.site;
+  request.project = dataset.metadata.namespace_;
+  request.kind = scheduler::TaskKind::kCollect;
+  request.each.cores = MilliCores{100};
+  request.each.memory = Bytes{64 << 20};
+  request.pinned_site = site->metadata.name;
+  scheduler::DataInput data;
+  data.dataset = dataset.metadata.name;
+  data.level = scheduler::DataLevel(int(dataset.spec.level));
+  data.home_site = site->metadata.name;
+  data.jurisdiction = dataset.spec.jurisdiction;
+  request.data.push_back(std::move(data));
+  const auto placement = decide_one(pass, snapshot_of(pass, dataset.metadata.namespace_), request);
+  if (!placement.placed)
+    return fail(Code::kUnavailable, "collect.placement", source.site + ": " + placement.message);
+  api::Allocation out;
+  out.spec.node = placement.nodes.front();
+  out.spec.site = site->metadata.name;
+  out.spec.resources.cpu = request.each.cores;
+  out.spec.resources.memory = request.each.memory;
+  out.spec.level = dataset.spec.level;
+  out.spec.collect = api::CollectWork{.dataset = dataset.metadata.name,
+                                      .path = source.path,
+                                      .declassification = stage.declassification,
+                                      .version = version,
+                                      .level = dataset.spec.level};
+  return out;
+}
+
+api::DatasetVersion merge_parts(api::ObjectMeta meta, const api::Dataset& dataset,
+                                const api::CollectStage& stage, std::vector<api::DatasetPart> parts,
+                                const std::string& stored_at) {
+  api::DatasetVersion out;
+  out.metadata = std::move(meta);
+  out.spec.dataset = dataset.metadata.name;
+  out.spec.level = stage.declassification.empty() ? dataset.spec.level : api::DataLevel::kL3;
+  out.spec.declassification = stage.declassification;
+  std::ranges::sort(parts, {}, &api::DatasetPart::site);
+  std::string digests;
+  for (const auto& part : parts)
+    for (const auto& file : part.files) digests += part.site + "/" + file.name + " " + file.digest + "\n";
+  out.spec.digest = crypto::sha256(digests).to_string();
+  out.spec.parts = std::move(parts);
+  out.spec.storedAt = {stored_at};
+  return out;
+}
+
+}  // namespace neap::controllers

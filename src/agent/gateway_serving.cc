@@ -1,0 +1,221 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "neap/agent/data_plane.h"
+
+namespace neap::agent {
+namespace {
+
+class GatePermit final : public gateway::RoutePermit {
+ public:
+  explicit GatePermit(dataguard::ExportPermit permit) : permit_(std::move(permit)) {}
+  std::string_view rule() const override { return permit_.rule(); }
+  const dataguard::ExportPermit& permit() const { return permit_; }
+
+ private:
+  dataguard::ExportPermit permit_;
+};
+
+class Serving final : public GatewayServing,
+                      private gateway::RouteGuard,
+                      private gateway::Upstream,
+                      private gateway::GatewayEvents {
+ public:
+  Serving(Dependencies deps, std::string node, std::string site)
+      : deps_(deps),
+        host_({.runtime = deps.runtime, .engine = deps.engine}),
+        gateway_({.executor = deps.runtime.executor(),
+                  .models = host_,
+                  .guard = *this,
+                  .upstream = *this,
+                  .events = *this},
+                 options_of(std::move(node), std::move(site))) {}
+
+  io::HttpHandler handler() override { return gateway_.handler(); }
+  Task<void> stop() override {
+    co_await gateway_.stop();
+    co_await host_.stop();
+  }
+
+  Task<Status> load(CallContext ctx, std::string model, std::string version, std::string path) override {
+    const auto known = host_.versions(model);
+    if (std::ranges::find(known, version) != known.end()) co_return ok();
+    inference::ModelOptions options;
+    options.max_concurrency = limits_.contains(model) ? std::uint32_t(limits_[model].maxConcurrency) : 4;
+    options.max_queue = limits_.contains(model) ? std::uint32_t(limits_[model].maxQueue) : 64;
+    co_return co_await host_.load(ctx, {.name = model, .version = version, .path = path, .bytes = {}},
+                                  options);
+  }
+
+  Task<Result<ProbeResult>> probe(CallContext ctx, std::string model, std::string version,
+                                  std::string probe_path) override;
+  Task<Status> activate(CallContext ctx, api::ServeWork work) override;
+  Status set_shadow(const std::string& model, const std::string& version) override {
+    const auto* current = gateway_.pipeline().find_route(model);
+    if (!current)
+      return fail(Code::kNotFound, "serving.route", fmt::format("model {} is not served here", model));
+    auto route = *current;
+    route.shadow_version = version;
+    route.shadow_fraction = 1.0;
+    gateway_.pipeline().set_route(std::move(route));
+    return ok();
+  }
+  api::ShadowStatus shadow_report(const std::string& model) override {
+    api::ShadowStatus out;
+    if (const auto report = gateway_.pipeline().shadow_report(model)) {
+      out.requests = std::int64_t(report->requests);
+      out.agreed = std::int64_t(report->agreed);
+      out.errors = std::int64_t(report->errors);
+      out.labelled = std::int64_t(report->labelled_rows);
+      out.correct = std::int64_t(report->shadow_correct);
+    }
+    return out;
+  }
+  Task<Status> remove(CallContext ctx, std::string model) override {
+    gateway_.pipeline().remove_route(model);
+    for (const auto& version : host_.versions(model)) (void)co_await host_.unload(ctx, model, version);
+    co_return ok();
+  }
+
+ private:
+  static gateway::Gateway::Options options_of(std::string node, std::string site) {
+    gateway::Gateway::Options out;
+    out.pipeline.site = SiteName(std::move(site));
+    out.pipeline.node = NodeName(std::move(node));
+    return out;
+  }
+  static gateway::Route route_of(const api::ServeWork& work);
+
+  Result<std::unique_ptr<gateway::RoutePermit>> permit(const gateway::Crossing& crossing) override {
+    NEAP_TRY(auto given, deps_.gate.permit({.to_site = crossing.target.site.str(),
+                                            .project = project_of(crossing.service),
+                                            .level = crossing.level,
+                                            .declassification = {},
+                                            .purpose = "infer",
+                                            .content = {},
+                                            .bytes = Bytes{std::int64_t(crossing.bytes)}}));
+    return std::make_unique<GatePermit>(std::move(given));
+  }
+  Task<Result<io::HttpResponse>> send(CallContext ctx, gateway::UpstreamTarget target,
+                                      std::unique_ptr<gateway::RoutePermit> permit,
+                                      io::HttpRequest request) override {
+    const auto& given = static_cast<const GatePermit&>(*permit).permit();
+    NEAP_CO_TRY_VOID(given.check_time(deps_.runtime.clock().wall()));
+    auto& client = peers_[target.endpoint.to_string()];
+    if (!client)
+      client = std::make_unique<io::HttpClient>(deps_.runtime, target.endpoint,
+                                                io::HttpClientOptions{.tls = deps_.peer_tls});
+    co_return co_await client->call(ctx, std::move(request));
+  }
+  void on_crossing(const gateway::CrossingRecord& r) override {
+    deps_.gate.count_forwarded(r.service, r.model, project_of(r.service), r.level, r.site.str(), r.node.str(),
+                               r.rule, r.bytes_out);
+  }
+  void on_refusal(const gateway::RefusalRecord& r) override {
+    deps_.gate.count_refused(r.service, r.model, project_of(r.service), r.level, r.site.str(), r.reason);
+  }
+  void on_served(const gateway::ServedRecord&) override {}
+  std::string project_of(const std::string& service) const {
+    const auto it = projects_.find(service);
+    return it == projects_.end() ? "default" : it->second;
+  }
+
+  Dependencies deps_;
+  std::map<std::string, api::ServeLimits> limits_;
+  std::map<std::string, std::string> projects_;
+  std::map<std::string, std::unique_ptr<io::HttpClient>> peers_;
+  inference::ModelHost host_;
+  gateway::Gateway gateway_;
+};
+
+gateway::Route Serving::route_of(const api::ServeWork& work) {
+  gateway::Route route;
+  route.service = work.service;
+  route.model = work.model;
+  route.level_default = work.defaultLevel;
+  route.active_version = work.modelVersion;
+  for (const auto& target : work.overflow) {
+    auto endpoint = io::Endpoint::parse(target.endpoint);
+    if (!endpoint) continue;
+    gateway::UpstreamTarget upstream{.site = SiteName(target.site),
+                                     .node = NodeName(target.node),
+                                     .endpoint = *std::move(endpoint),
+                                     .tier = target.tier,
+                                     .levels = {api::DataLevel::kL3}};
+    if (target.tier != api::Tier::kPublic) upstream.levels.push_back(api::DataLevel::kL2);
+    route.upstreams.push_back(std::move(upstream));
+  }
+  return route;
+}
+
+// Rows of probe.json: {"scale", "samples": [{"label", "pixels": base64 of bytes}]}.
+Task<Result<ProbeResult>> Serving::probe(CallContext ctx, std::string model, std::string version,
+                                         std::string probe_path) {
+  NEAP_CO_TRY(const auto text, deps_.runtime.files().read_file(probe_path, 16u << 20));
+  NEAP_CO_TRY(const auto document, parse_json(text));
+  const auto* samples = find_path(document, {"samples"});
+  const auto* metadata = host_.find_metadata(model, version);
+  if (!samples || !samples->is_array() || !metadata || metadata->inputs.size() != 1) co_return ProbeResult{};
+  const auto input = metadata->inputs.front();
+  const double scale = double(std::max<std::int64_t>(1, get_int(document, "scale", 255)));
+  ProbeResult out;
+  for (const auto& sample : samples->get_array()) {
+    NEAP_CO_TRY(const auto pixels, crypto::from_base64(get_string(sample, "pixels")));
+    inference::InferRequest request;
+    request.model_name = model;
+    request.model_version = version;
+    inference::Tensor tensor{.name = input.name, .type = input.type, .shape = input.shape, .bytes = {}};
+    for (auto& extent : tensor.shape)
+      if (extent < 0) extent = 1;
+    tensor.bytes.resize(pixels.size() * sizeof(float));
+    for (std::size_t i = 0; i < pixels.size(); ++i) {
+      const float value = float(double(static_cast<unsigned char>(pixels[i])) / scale);
+      std::memcpy(tensor.bytes.data() + i * sizeof(float), &value, sizeof(float));
+    }
+    request.inputs.push_back(std::move(tensor));
+    NEAP_CO_TRY(const auto response, co_await host_.infer(ctx, std::move(request)));
+    if (response.outputs.empty())
+      co_return fail(Code::kFailedPrecondition, "serving.probe", "the model gives no output");
+    const auto& logits = response.outputs.front().bytes;
+    std::int64_t best = 0;
+    float best_value = -1e30f;
+    for (std::size_t i = 0; i * sizeof(float) < logits.size(); ++i) {
+      float value = 0;
+      std::memcpy(&value, logits.data() + i * sizeof(float), sizeof(float));
+      if (value > best_value) {
+        best_value = value;
+        best = std::int64_t(i);
+      }
+    }
+    ++out.rows;
+    if (best == get_int(sample, "label", -1)) ++out.correct;
+  }
+  co_return out;
+}
+
+Task<Status> Serving::activate(CallContext ctx, api::ServeWork work) {
+  limits_[work.model] = work.limits;
+  projects_[work.service] = work.repository.substr(0, work.repository.find('/'));
+  NEAP_CO_TRY_VOID(host_.activate(work.model, work.modelVersion));
+  auto route = route_of(work);
+  if (const auto* current = gateway_.pipeline().find_route(work.model);
+      current && current->shadow_version == work.shadowModelVersion) {
+    route.shadow_version = current->shadow_version;
+    route.shadow_fraction = current->shadow_fraction;
+  }
+  gateway_.pipeline().set_route(std::move(route));
+  for (const auto& version : host_.versions(work.model))
+    if (version != work.modelVersion && version != work.shadowModelVersion)
+      (void)co_await host_.unload(ctx, work.model, version);
+  co_return ok();
+}
+
+}  // namespace
+
+std::unique_ptr<GatewayServing> GatewayServing::create(Dependencies deps, std::string node,
+                                                       std::string site) {
+  return std::make_unique<Serving>(deps, std::move(node), std::move(site));
+}
+
+}  // namespace neap::agent

@@ -1,0 +1,85 @@
+// EgressGate: the one place that decides whether bytes may leave this node, and records that they did.
+//
+// 1. Without what it knows of sites and policies nothing leaves: an unknown destination counts as public,
+//    an unknown policy allows nothing for L2.
+// 2. What it knows is kept in the local store, so that it decides the same offline.
+// 3. Crossings and refusals go to the node's own ledger first and are shipped to the server from there, in
+//    order, exactly once (the server drops what it has).
+// 4. Events that come by the thousand (requests forwarded) are summed over a second before they are recorded.
+// Belongs to the agent's executor.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "neap/agent/ports.h"
+#include "neap/base/task_group.h"
+#include "neap/client/resource_client.h"
+#include "neap/dataguard/dataguard.h"
+#include "neap/io/http.h"
+#include "neap/ledger/ledger.h"
+#include "neap/store/store.h"
+#include "neap/telemetry/log.h"
+
+namespace neap::agent {
+
+class EgressGate {
+ public:
+  struct Dependencies {
+    io::Runtime& runtime;
+    store::Store& store;
+    client::ResourceClient& client;
+    ledger::Ledger& audit;
+    io::HttpClient& server;  // for shipments
+    telemetry::Logger& log;
+  };
+  EgressGate(Dependencies deps, std::string node, std::string site);
+  Task<Status> start();  // loads what was known; then keeps it fresh and ships
+  Task<void> stop();
+  void abandon();
+
+  struct Export {
+    std::string to_site, project;
+    api::DataLevel level = api::DataLevel::kL1;
+    std::string declassification, purpose;
+    std::optional<crypto::Digest> content;
+    Bytes bytes;
+  };
+  // A refusal is recorded. The entry of a crossing is written by the caller's record_crossing().
+  Result<dataguard::ExportPermit> permit(const Export& request);
+  Task<Status> record_crossing(std::string to_site, std::string rule, ExportIntent intent, std::string digest,
+                               std::uint64_t bytes);
+  Task<Status> record_declassification(ExportIntent intent, std::string rule, Json counts);
+  // Summed: service requests that were forwarded or refused.
+  void count_forwarded(const std::string& service, const std::string& model, const std::string& project,
+                       api::DataLevel level, const std::string& to_site, const std::string& to_node,
+                       std::string_view rule, std::uint64_t bytes);
+  void count_refused(const std::string& service, const std::string& model, const std::string& project,
+                     api::DataLevel level, const std::string& to_site, const std::string& reason);
+  const std::string& site() const { return site_; }
+
+ private:
+  struct Sum {
+    Json entry;
+    std::uint64_t requests = 0, bytes = 0;
+  };
+  Task<void> keep_fresh();
+  Task<void> ship();
+  Task<void> flush_sums();
+  Task<Status> refresh();
+  Task<Result<std::uint64_t>> ship_from(std::uint64_t next);
+  Status learn(const Json& sites, const Json& policies);
+  dataguard::Place place_of(const std::string& site) const;
+  const dataguard::DataPolicyTable& policies(const std::string& project) const;
+  void add_sum(std::string key, Json entry, std::uint64_t bytes);
+
+  Dependencies deps_;
+  std::string node_, site_;
+  std::map<std::string, dataguard::Place> places_;
+  std::map<std::string, dataguard::DataPolicyTable> policies_;
+  std::map<std::string, Sum> sums_;
+  Notifier appended_;
+  TaskGroup tasks_;
+};
+
+}  // namespace neap::agent

@@ -1,0 +1,68 @@
+// Worker: carries out one allocation. The AllocationTable owns it, tells it what is desired, and sends on
+// what it reports.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "neap/agent/agent.h"
+#include "neap/base/task_group.h"
+
+namespace neap::agent {
+
+// What all workers of an agent share.
+struct WorkerContext {
+  const Agent::Dependencies& deps;
+  const AgentOptions& options;
+  std::function<bool()> lease_is_valid;
+  TaskGroup& background;  // of the agent
+
+  Executor& executor() const { return deps.runtime.executor(); }
+  WallTime wall() const { return deps.runtime.clock().wall(); }
+};
+
+class Worker {
+ public:
+  Worker(WorkerContext context, api::Allocation allocation, std::function<void()> changed);
+  virtual ~Worker() = default;
+  // Runs until the allocation has ended; survives desired-state changes through update().
+  virtual Task<void> run(CallContext ctx) = 0;
+
+  // New desired state from the server.
+  void update(const api::AllocationSpec& spec);
+  // Stop soon: the node is being taken away, or the owner asked.
+  void request_stop(std::string reason);
+  const api::Allocation& allocation() const { return allocation_; }
+  bool has_ended() const;
+
+ protected:
+  void report(std::string phase, std::string reason = {}, std::string message = {});
+  void touch() { changed_(); }
+  bool stop_wanted() const { return !stop_reason_.empty() || allocation_.spec.desired == "Stop"; }
+  std::string stop_reason() const { return stop_reason_.empty() ? "Stopped" : stop_reason_; }
+  std::string directory() const;
+  TaskGroup& background() { return context_.background; }
+  ExportIntent intent(std::string purpose) const;
+  // Seconds this allocation has held its resources, over restarts of the agent.
+  void mark_started();
+  void account_time();
+
+  WorkerContext context_;
+  api::Allocation allocation_;
+  Notifier wake_;  // desired state or progress changed
+
+ private:
+  std::function<void()> changed_;
+  std::string stop_reason_;
+  std::optional<MonoTime> counting_since_;
+};
+
+std::unique_ptr<Worker> make_process_worker(WorkerContext context, api::Allocation allocation,
+                                            std::function<void()> changed);
+std::unique_ptr<Worker> make_collect_worker(WorkerContext context, api::Allocation allocation,
+                                            std::function<void()> changed);
+std::unique_ptr<Worker> make_serve_worker(WorkerContext context, api::Allocation allocation,
+                                          std::function<void()> changed);
+
+}  // namespace neap::agent

@@ -1,0 +1,232 @@
+#include "internal/server_link.h"
+
+#include <fmt/format.h>
+
+#include "neap/client/typed.h"
+
+namespace neap::agent {
+namespace {
+
+constexpr Duration kBackoffFirst = 200ms;
+constexpr Duration kBackoffMax = 5s;
+constexpr std::string_view kLeaseNamespace = "neap-node-lease";
+
+client::ResourcePath lease_path(const std::string& node) {
+  return {.group = "coordination.k8s.io",
+          .version = "v1",
+          .plural = "leases",
+          .namespace_ = std::string(kLeaseNamespace),
+          .name = node,
+          .subresource = {}};
+}
+
+}  // namespace
+
+ServerLink::ServerLink(const Agent::Dependencies& deps, const AgentOptions& options, AllocationTable& table)
+    : deps_(deps),
+      options_(options),
+      table_(table),
+      born_(deps.runtime.executor().now()),
+      node_changed_(deps.runtime.executor()),
+      tasks_(deps.runtime.executor()) {}
+
+void ServerLink::start() {
+  tasks_.spawn(keep_node());
+  tasks_.spawn(keep_lease());
+  tasks_.spawn(follow_allocations());
+  tasks_.spawn(send_statuses());
+}
+Task<void> ServerLink::stop() { co_await tasks_.stop(); }
+void ServerLink::abandon() { tasks_.abandon(); }
+
+bool ServerLink::lease_is_valid() const {
+  // Work that was adopted gets one lease's time to reach the server.
+  return deps_.runtime.executor().now() < renewed_.value_or(born_) + options_.lease_duration;
+}
+
+void ServerLink::set_interrupting(std::string message) {
+  interrupting_ = std::move(message);
+  node_changed_.notify_all();
+}
+
+// Waits a jittered, growing while; false when the agent stops.
+Task<bool> ServerLink::pause(Duration& backoff) {
+  const auto jitter =
+      Duration(std::int64_t(deps_.runtime.random().below(std::uint64_t(backoff.count() / 2 + 1))));
+  const auto status = co_await sleep_for(deps_.runtime.executor(), tasks_.context(), backoff / 2 + jitter);
+  backoff = std::min(backoff * 2, kBackoffMax);
+  co_return status.has_value();
+}
+
+api::NodeStatus ServerLink::node_status() const {
+  api::NodeStatus out;
+  out.capacity = out.allocatable = options_.capacity;
+  out.agentVersion = options_.version;
+  out.limits = options_.limits;
+  out.runtimes = options_.runtimes;
+  out.inferenceEndpoint = options_.inference_endpoint;
+  out.peerEndpoint = options_.peer_endpoint;
+  return out;
+}
+
+Task<Status> ServerLink::write_node() {
+  client::TypedClient<api::Node> client(deps_.client);
+  auto node = co_await client.get(tasks_.context(), "", options_.node);
+  if (!node) co_return fail(std::move(node).error());
+  auto next = node_status();
+  next.conditions = node->status.conditions;
+  const auto now = deps_.runtime.clock().wall();
+  api::set_condition(
+      next.conditions,
+      {.type = "Ready", .status = "True", .reason = "AgentRuns", .message = "the agent reports"}, now);
+  if (!interrupting_.empty())
+    api::set_condition(
+        next.conditions,
+        {.type = "Interrupting", .status = "True", .reason = "Reclaim", .message = interrupting_}, now);
+  else
+    std::erase_if(next.conditions, [](const auto& c) { return c.type == "Interrupting"; });
+  node->status = std::move(next);
+  auto written = co_await client.update_status(tasks_.context(), *std::move(node));
+  if (!written) co_return fail(std::move(written).error());
+  co_return ok();
+}
+
+// Writes the node at start, on change, and each time the server took it for lost.
+Task<void> ServerLink::keep_node() {
+  Duration backoff = kBackoffFirst;
+  for (;;) {
+    const auto seen = node_changed_.generation();
+    auto status = co_await write_node();
+    if (tasks_.context().cancel.is_cancelled()) co_return;
+    if (!status) {
+      if (!co_await pause(backoff)) co_return;
+      continue;
+    }
+    backoff = kBackoffFirst;
+    (void)co_await node_changed_.wait(tasks_.context().with_deadline(deps_.runtime.executor().now() + 60s),
+                                      seen);
+    if (tasks_.context().cancel.is_cancelled()) co_return;
+  }
+}
+
+Task<Status> ServerLink::renew_lease() {
+  const auto asked = deps_.runtime.executor().now();
+  const auto ctx = tasks_.context().with_deadline(asked + options_.lease_renew * 2);
+  const auto path = lease_path(options_.node);
+  const Json spec{{"holderIdentity", options_.node},
+                  {"leaseDurationSeconds",
+                   std::chrono::duration_cast<std::chrono::seconds>(options_.lease_duration).count()},
+                  {"renewTime", format_rfc3339(deps_.runtime.clock().wall(), 6)}};
+  auto patched = co_await deps_.client.patch(ctx, path, client::PatchType::kMerge, Json{{"spec", spec}}, {});
+  if (!patched && patched.error().code == Code::kNotFound) {
+    auto collection = path;
+    collection.name.clear();
+    patched = co_await deps_.client.create(
+        ctx, collection,
+        Json{{"apiVersion", "coordination.k8s.io/v1"},
+             {"kind", "Lease"},
+             {"metadata", {{"name", options_.node}, {"namespace", kLeaseNamespace}}},
+             {"spec", spec}},
+        {});
+  }
+  if (!patched) co_return fail(std::move(patched).error());
+  renewed_ = asked;  // the server may count from its own clock: the earlier instant is the safe one
+  co_return ok();
+}
+
+Task<void> ServerLink::keep_lease() {
+  for (;;) {
+    const bool was_lost = renewed_ && !lease_is_valid();
+    auto status = co_await renew_lease();
+    if (tasks_.context().cancel.is_cancelled()) co_return;
+    if (connected_ != status.has_value()) {
+      connected_ = status.has_value();
+      if (status)
+        deps_.log.info("in touch with the server");
+      else
+        deps_.log.warning("the server cannot be reached; serving goes on",
+                          {telemetry::Field(status.error())});
+    }
+    if (status && was_lost) node_changed_.notify_all();
+    if (!co_await sleep_for(deps_.runtime.executor(), tasks_.context(),
+                            status ? options_.lease_renew : options_.lease_renew / 4))
+      co_return;
+  }
+}
+
+Task<Status> ServerLink::list_and_watch() {
+  const auto ctx = tasks_.context();
+  auto path = client::TypedClient<api::Allocation>::path("", "");
+  client::ListOptions options;
+  options.field_selector = "spec.node=" + options_.node;
+  NEAP_CO_TRY(const auto list, co_await deps_.client.list(ctx, path, options));
+  std::set<std::pair<std::string, std::string>> names;
+  if (const auto* items = find_path(list, {"items"}); items && items->is_array())
+    for (const auto& item : items->get_array()) {
+      NEAP_CO_TRY(const auto allocation, api::from_json<api::Allocation>(item));
+      names.emplace(allocation.metadata.namespace_, allocation.metadata.name);
+      NEAP_CO_TRY_VOID(co_await table_.apply(ctx, allocation));
+    }
+  NEAP_CO_TRY_VOID(co_await table_.retain(ctx, names));
+  const auto* metadata = find_path(list, {"metadata"});
+  const std::string revision(metadata ? get_string(*metadata, "resourceVersion") : "");
+  NEAP_CO_TRY(auto watch, co_await deps_.client.watch(ctx, path, options, revision));
+  for (;;) {
+    NEAP_CO_TRY(const auto event, co_await watch->next(ctx));
+    if (!event) co_return ok();
+    if (event->type == client::WatchEvent::Type::kBookmark) continue;
+    NEAP_CO_TRY(const auto allocation, api::from_json<api::Allocation>(event->object));
+    if (event->type == client::WatchEvent::Type::kDeleted) {
+      NEAP_CO_TRY_VOID(co_await table_.remove(ctx, allocation.metadata.namespace_, allocation.metadata.name));
+    } else {
+      NEAP_CO_TRY_VOID(co_await table_.apply(ctx, allocation));
+    }
+  }
+}
+
+Task<void> ServerLink::follow_allocations() {
+  Duration backoff = kBackoffFirst;
+  for (;;) {
+    auto status = co_await list_and_watch();
+    if (tasks_.context().cancel.is_cancelled()) co_return;
+    if (status || status.error().code == Code::kOutOfRange) backoff = kBackoffFirst;
+    if (!co_await pause(backoff)) co_return;
+  }
+}
+
+Task<Status> ServerLink::send_one(api::Allocation allocation) {
+  auto path = client::TypedClient<api::Allocation>::path(allocation.metadata.namespace_,
+                                                         allocation.metadata.name, "status");
+  const auto json = api::to_json(allocation);
+  const auto* status = find_path(json, {"status"});
+  auto sent = co_await deps_.client.patch(tasks_.context(), path, client::PatchType::kMerge,
+                                          Json{{"status", status ? *status : Json(JsonObject{})}}, {});
+  if (!sent && sent.error().code != Code::kNotFound) co_return fail(std::move(sent).error());
+  table_.confirm(allocation);
+  co_return ok();
+}
+
+Task<void> ServerLink::send_statuses() {
+  Duration backoff = kBackoffFirst;
+  for (;;) {
+    const auto seen = table_.changed().generation();
+    bool all_sent = true;
+    for (auto& allocation : table_.unsent()) {
+      auto status = co_await send_one(std::move(allocation));
+      if (tasks_.context().cancel.is_cancelled()) co_return;
+      if (!status) {
+        all_sent = false;
+        break;
+      }
+    }
+    if (!all_sent) {
+      if (!co_await pause(backoff)) co_return;
+      continue;
+    }
+    backoff = kBackoffFirst;
+    if (!co_await table_.changed().wait(tasks_.context(), seen)) co_return;
+    if (!co_await sleep_for(deps_.runtime.executor(), tasks_.context(), options_.status_interval)) co_return;
+  }
+}
+
+}  // namespace neap::agent

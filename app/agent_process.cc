@@ -1,0 +1,215 @@
+#include "agent_process.h"
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "agent_identity.h"
+#include "neap/agent/agent.h"
+#include "neap/agent/data_plane.h"
+#include "neap/client/http_client.h"
+#include "neap/inference/onnx_engine.h"
+#include "neap/store/sqlite_store.h"
+
+namespace neap::app {
+namespace {
+
+api::Resources machine_capacity() {
+  api::Resources out;
+  out.cpu = MilliCores{::sysconf(_SC_NPROCESSORS_ONLN) * 1000};
+  out.memory = Bytes{::sysconf(_SC_PHYS_PAGES) * ::sysconf(_SC_PAGE_SIZE)};
+  return out;
+}
+
+Result<io::Endpoint> parse_server(std::string_view url) {
+  if (url.starts_with("https://")) url.remove_prefix(8);
+  while (url.ends_with('/')) url.remove_suffix(1);
+  return io::Endpoint::parse(url);
+}
+
+}  // namespace
+
+struct AgentProcess::Impl {
+  Impl(io::Runtime& r, AgentProcessOptions o)
+      : runtime(r), options(std::move(o)), sink(telemetry::LogFormat::kKeyValue), log(sink, r.clock()) {}
+
+  Task<Status> open_state();
+  Task<Status> connect();
+  Status listen();
+  Result<agent::AgentOptions> agent_options();
+  std::string path(std::string_view name) const { return options.state_directory + "/" + std::string(name); }
+
+  io::Runtime& runtime;
+  AgentProcessOptions options;
+  telemetry::StderrSink sink;
+  telemetry::Logger log;
+  AgentIdentity identity;
+  std::unique_ptr<store::Store> store;
+  std::unique_ptr<ledger::Ledger> audit;
+  std::unique_ptr<artifacts::ArtifactStore> blobs;
+  std::unique_ptr<artifacts::RepositoryTable> repositories;
+  std::unique_ptr<client::HttpResourceClient> api;
+  std::unique_ptr<io::HttpClient> server;  // registry, transfers, shipments
+  std::unique_ptr<agent::EgressGate> gate;
+  std::unique_ptr<inference::OnnxEngine> engine;
+  std::unique_ptr<agent::GatewayServing> serving;
+  std::unique_ptr<agent::Collector> collector;
+  std::unique_ptr<agent::BlobExchange> exchange;
+  std::unique_ptr<executor::ResourceLimiter> limiter;
+  std::unique_ptr<executor::ProcessDriver> processes;
+  std::unique_ptr<agent::Agent> agent;
+  std::unique_ptr<io::HttpServer> clients, peers;
+};
+
+Task<Status> AgentProcess::Impl::open_state() {
+  NEAP_CO_TRY_VOID(runtime.files().make_directories(options.state_directory, 0700));
+  NEAP_CO_TRY(const auto address, parse_server(options.server));
+  NEAP_CO_TRY(identity, co_await load_or_join(runtime, {.directory = path("identity"),
+                                                        .node = options.node,
+                                                        .site = options.site,
+                                                        .capacity_type = options.capacity_type,
+                                                        .token_file = options.token_file,
+                                                        .server = address}));
+  store::SqliteStoreOptions store_options;
+  store_options.directory = path("store");
+  store_options.history_revisions = 100;
+  NEAP_CO_TRY(store, co_await store::SqliteStore::open(runtime, store_options));
+  const auto key_path = path("identity/ledger.key");
+  if (!runtime.files().exists(key_path)) {
+    NEAP_CO_TRY(const auto made, crypto::PrivateKey::generate(crypto::KeyKind::kEd25519));
+    NEAP_CO_TRY_VOID(runtime.files().write_file_atomic(key_path, made.to_pem(), 0600));
+  }
+  NEAP_CO_TRY(const auto key_pem, runtime.files().read_file(key_path));
+  NEAP_CO_TRY(auto key, crypto::PrivateKey::from_pem(key_pem));
+  NEAP_CO_TRY(audit, co_await ledger::Ledger::open(runtime,
+                                                   {.directory = path("ledger/audit"),
+                                                    .origin = "neap/node/" + options.node + "/audit"},
+                                                   std::move(key)));
+  NEAP_CO_TRY(blobs, artifacts::ArtifactStore::open(runtime, {.root = path("content")}));
+  repositories = std::make_unique<artifacts::RepositoryTable>(*blobs);
+  co_return ok();
+}
+
+Task<Status> AgentProcess::Impl::connect() {
+  NEAP_CO_TRY(const auto address, parse_server(options.server));
+  NEAP_CO_TRY(auto tls, io::make_tls_client_context({.roots_pem = identity.ca_pem,
+                                                     .certificate_pem = identity.certificate_pem,
+                                                     .private_key_pem = identity.private_key_pem,
+                                                     .server_name = address.host}));
+  io::HttpClientOptions http{.tls = tls};
+  api = std::make_unique<client::HttpResourceClient>(runtime, address, http, "");
+  server = std::make_unique<io::HttpClient>(runtime, address, http);
+  gate = std::make_unique<agent::EgressGate>(agent::EgressGate::Dependencies{.runtime = runtime,
+                                                                             .store = *store,
+                                                                             .client = *api,
+                                                                             .audit = *audit,
+                                                                             .server = *server,
+                                                                             .log = log},
+                                             options.node, options.site);
+  engine = std::make_unique<inference::OnnxEngine>(
+      inference::OnnxEngineOptions{.library_path = options.onnxruntime});
+  serving = agent::GatewayServing::create(
+      {.runtime = runtime, .engine = *engine, .gate = *gate, .peer_tls = tls, .log = log}, options.node,
+      options.site);
+  collector = agent::make_masking_collector(runtime, *gate);
+  agent::BlobExchangeOptions exchange_options;
+  exchange_options.server_site = identity.server_site;
+  if (options.keep_exports) {
+    exchange_options.export_log_directory = path("exports");
+    NEAP_CO_TRY_VOID(runtime.files().make_directories(exchange_options.export_log_directory, 0700));
+  }
+  NEAP_CO_TRY(auto trusted, crypto::PublicKey::from_pem(identity.signing_key_pem));
+  exchange_options.trusted_keys.push_back(std::move(trusted));
+  exchange =
+      agent::make_registry_exchange(runtime, *gate, *server, *blobs, *repositories, exchange_options, log);
+  co_return co_await gate->start();
+}
+
+Status AgentProcess::Impl::listen() {
+  NEAP_TRY(const auto client_address, io::Endpoint::parse(options.listen));
+  NEAP_TRY(const auto peer_address, io::Endpoint::parse(options.peer_listen));
+  NEAP_TRY(auto client_listener, runtime.network().listen(client_address));
+  NEAP_TRY(auto peer_listener, runtime.network().listen(peer_address));
+  NEAP_TRY(auto tls, io::make_tls_server_context({.certificate_pem = identity.certificate_pem,
+                                                  .private_key_pem = identity.private_key_pem,
+                                                  .client_roots_pem = identity.ca_pem,
+                                                  .require_client_certificate = true}));
+  io::HttpServerOptions plain, mutual;
+  mutual.tls = tls;
+  clients = std::make_unique<io::HttpServer>(runtime, std::move(client_listener), plain, serving->handler());
+  peers = std::make_unique<io::HttpServer>(runtime, std::move(peer_listener), mutual, serving->handler());
+  clients->start();
+  peers->start();
+  return ok();
+}
+
+Result<agent::AgentOptions> AgentProcess::Impl::agent_options() {
+  agent::AgentOptions out;
+  out.node = options.node;
+  out.site = options.site;
+  out.state_directory = options.state_directory;
+  out.data_directory = options.data_directory;
+  out.python = options.python;
+  out.python_path = options.python_path;
+  out.inference_endpoint = clients->local().to_string();
+  out.peer_endpoint = peers->local().to_string();
+  out.limits = limiter->description();
+  out.capacity = machine_capacity();
+  NEAP_TRY(const auto cpu, parse_cores(options.cpu));
+  NEAP_TRY(const auto memory, parse_bytes(options.memory));
+  if (cpu.value > 0) out.capacity.cpu = cpu;
+  if (memory.value > 0) out.capacity.memory = memory;
+  utsname name{};
+  if (::uname(&name) == 0) out.runtimes["kernel"] = name.release;
+  return out;
+}
+
+AgentProcess::AgentProcess(io::Runtime& runtime, AgentProcessOptions options)
+    : impl_(std::make_unique<Impl>(runtime, std::move(options))) {}
+AgentProcess::~AgentProcess() = default;
+
+Task<Status> AgentProcess::start() {
+  auto& i = *impl_;
+  NEAP_CO_TRY_VOID(co_await i.open_state());
+  NEAP_CO_TRY_VOID(co_await i.connect());
+  NEAP_CO_TRY_VOID(i.listen());
+  i.limiter = std::make_unique<executor::ResourceLimiter>(
+      executor::ResourceLimiter::detect(i.runtime.files(), i.options.node));
+  if (i.limiter->layout() == executor::ResourceLimiter::Layout::kNone)
+    i.log.warning("limits are not enforced", {{"why", i.limiter->description()}});
+  i.processes = std::make_unique<executor::ProcessDriver>(i.runtime, *i.limiter, executor::DriverOptions{});
+  NEAP_CO_TRY(const auto options, i.agent_options());
+  i.agent = std::make_unique<agent::Agent>(agent::Agent::Dependencies{.runtime = i.runtime,
+                                                                      .store = *i.store,
+                                                                      .client = *i.api,
+                                                                      .processes = *i.processes,
+                                                                      .blobs = *i.exchange,
+                                                                      .collector = *i.collector,
+                                                                      .serving = *i.serving,
+                                                                      .log = i.log},
+                                           options);
+  NEAP_CO_TRY_VOID(co_await i.agent->start());
+  NEAP_CO_TRY_VOID(i.runtime.files().write_file_atomic(
+      i.path("endpoints.json"),
+      to_pretty_text(Json{{"inference", options.inference_endpoint}, {"peer", options.peer_endpoint}}) +
+          "\n"));
+  NEAP_CO_TRY_VOID(i.runtime.files().write_file_atomic(i.path("ready"), options.inference_endpoint));
+  i.log.info("agent runs",
+             {{"node", i.options.node}, {"site", i.options.site}, {"inference", options.inference_endpoint}});
+  co_return ok();
+}
+
+Task<void> AgentProcess::stop() {
+  auto& i = *impl_;
+  (void)i.runtime.files().remove(i.path("ready"));
+  if (i.clients) co_await i.clients->stop();
+  if (i.peers) co_await i.peers->stop();
+  if (i.agent) co_await i.agent->stop();
+  if (i.gate) co_await i.gate->stop();
+  if (i.serving) co_await i.serving->stop();
+  if (i.processes) co_await i.processes->close();
+  if (i.audit) co_await i.audit->close();
+  if (i.store) co_await i.store->close();
+}
+
+}  // namespace neap::app

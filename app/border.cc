@@ -1,0 +1,235 @@
+#include "border.h"
+
+#include <fmt/format.h>
+
+namespace neap::app {
+namespace {
+
+constexpr std::size_t kShipmentEntriesMax = 1000;
+
+api::DataLevel level_of(std::string_view word) {
+  api::DataLevel level = api::DataLevel::kL1;
+  (void)api::parse_enum(word, level);  // an unknown word stays the strictest
+  return level;
+}
+
+}  // namespace
+
+void Border::learn(const Json& entry) {
+  const auto type = get_string(entry, "type");
+  if (type == "blob" || (type == "crossing" && get_string(entry, "to") == site_)) {
+    const std::string digest(get_string(entry, "digest"));
+    if (!digest.empty())
+      blobs_[digest] = {.level = level_of(get_string(entry, "level")),
+                        .project = std::string(get_string(entry, "project")),
+                        .team = std::string(get_string(entry, "team")),
+                        .model = std::string(get_string(entry, "model")),
+                        .owner = std::string(get_string(entry, "owner"))};
+  }
+  if (type == "model")
+    repositories_[std::string(get_string(entry, "repository"))] = {
+        .level = level_of(get_string(entry, "level")),
+        .project = std::string(get_string(entry, "project")),
+        .team = std::string(get_string(entry, "team")),
+        .model = std::string(get_string(entry, "model")),
+        .owner = std::string(get_string(entry, "owner"))};
+  if (const auto* node = find_path(entry, {"shippedBy"}); node && node->is_string())
+    shipped_[std::string(node->get_string())] = std::uint64_t(get_int(entry, "shippedSequence")) + 1;
+}
+
+Task<Status> Border::restore() {
+  for (std::uint64_t at = 0; at < deps_.audit.size();) {
+    NEAP_CO_TRY(const auto entries, co_await deps_.audit.read(at, 1000));
+    if (entries.empty()) break;
+    for (const auto& entry : entries) learn(entry.body);
+    at = entries.back().sequence + 1;
+  }
+  co_return ok();
+}
+
+Task<Status> Border::append(Json entry) {
+  if (entry.is_object() && !entry.get_object().contains("time"))
+    entry.get_object()["time"] = format_rfc3339(deps_.runtime.clock().wall(), 3);
+  learn(entry);
+  auto appended = co_await deps_.audit.append(std::move(entry));
+  if (!appended) co_return fail(std::move(appended).error(), "writing the audit ledger");
+  co_return ok();
+}
+
+Task<Status> Border::describe_blob(std::string digest, BlobFacts facts) {
+  co_return co_await append(Json{{"type", "blob"},
+                                 {"digest", digest},
+                                 {"level", api::enum_name(facts.level)},
+                                 {"project", facts.project},
+                                 {"team", facts.team},
+                                 {"model", facts.model},
+                                 {"owner", facts.owner}});
+}
+
+BlobFacts Border::facts_of(const std::string& digest) const {
+  const auto it = blobs_.find(digest);
+  return it == blobs_.end() ? BlobFacts{} : it->second;
+}
+
+BlobFacts Border::facts_in(const std::string& digest, const std::string& repository) const {
+  if (const auto it = blobs_.find(digest); it != blobs_.end()) return it->second;
+  if (const auto it = repositories_.find(repository); it != repositories_.end()) return it->second;
+  return {};
+}
+
+Task<Status> Border::describe_repository(std::string repository, BlobFacts facts,
+                                         std::string manifest_digest) {
+  co_return co_await append(Json{{"type", "model"},
+                                 {"repository", repository},
+                                 {"manifest", manifest_digest},
+                                 {"level", api::enum_name(facts.level)},
+                                 {"project", facts.project},
+                                 {"team", facts.team},
+                                 {"model", facts.model},
+                                 {"owner", facts.owner}});
+}
+
+dataguard::DataPolicyTable Border::policies(const std::string& project) const {
+  dataguard::DataPolicyTable table;
+  for (const auto& [key, policy] : deps_.state.all<api::DataPolicy>())
+    if (key.namespace_ == project) table.append(policy.spec);
+  // A project without a policy of its own follows the default project's.
+  if (table.rules().empty())
+    for (const auto& [key, policy] : deps_.state.all<api::DataPolicy>())
+      if (key.namespace_ == "default") table.append(policy.spec);
+  return table;
+}
+
+dataguard::Place Border::place_of(const std::string& name) const {
+  dataguard::Place place{
+      .site = SiteName(name), .tier = api::Tier::kPublic, .jurisdiction = {}, .domain = {}};
+  if (const auto* site = deps_.state.find<api::Site>("", name)) {
+    place.tier = site->spec.tier;
+    place.jurisdiction = site->spec.jurisdiction;
+  }
+  return place;
+}
+
+Task<Result<dataguard::ExportPermit>> Border::permit_download(std::string digest, std::string node,
+                                                              std::string repository) {
+  const auto facts = facts_in(digest, repository);
+  const auto* who = deps_.state.find<api::Node>("", node);
+  const auto destination = who ? who->spec.site : std::string("unknown");
+  dataguard::ExportRequest request;
+  request.source = place_of(site_);
+  request.destination = place_of(destination);
+  request.data.level = facts.level;
+  request.purpose = "store";
+  request.encrypted = request.logged = true;
+  if (auto parsed = crypto::Digest::parse(digest)) request.content = *parsed;
+  request.expires = deps_.runtime.clock().wall() + std::chrono::hours(1);
+  const auto project = facts.project.empty() ? repository.substr(0, repository.find('/')) : facts.project;
+  auto permit = dataguard::permit_export(request, policies(project));
+  if (!permit) {
+    NEAP_CO_TRY_VOID(co_await append(Json{{"type", "refusal"},
+                                          {"from", site_},
+                                          {"to", destination},
+                                          {"node", node},
+                                          {"level", api::enum_name(facts.level)},
+                                          {"purpose", "download"},
+                                          {"digest", digest},
+                                          {"project", project},
+                                          {"reason", permit.error().message}}));
+    co_return fail(std::move(permit).error());
+  }
+  co_return *std::move(permit);
+}
+
+Task<Status> Border::record_download(dataguard::ExportPermit permit, std::string digest,
+                                     std::string repository, std::string node, std::uint64_t bytes) {
+  const auto facts = facts_in(digest, repository);
+  const auto to = permit.request().destination.site.str();
+  if (to == site_ || bytes == 0) co_return ok();
+  const auto id = fmt::format("download-{}-{}", node, deps_.audit.size());
+  Json entry{{"type", "crossing"},
+             {"id", id},
+             {"from", site_},
+             {"to", to},
+             {"node", node},
+             {"level", api::enum_name(facts.level)},
+             {"purpose", "download"},
+             {"rule", permit.rule()},
+             {"bytes", bytes},
+             {"digest", digest},
+             {"project", facts.project},
+             {"team", facts.team},
+             {"model", facts.model},
+             {"owner", facts.owner}};
+  NEAP_CO_TRY_VOID(co_await append(entry));
+  co_return co_await bill(std::move(entry), id);
+}
+
+Task<Status> Border::bill(Json entry, std::string id) {
+  finops::TransferUsage usage;
+  usage.owner = {.project = std::string(get_string(entry, "project")),
+                 .team = std::string(get_string(entry, "team")),
+                 .model = std::string(get_string(entry, "model"))};
+  usage.transfer = std::move(id);
+  usage.from_site = get_string(entry, "from");
+  usage.to_site = get_string(entry, "to");
+  usage.moved = Bytes{get_int(entry, "bytes")};
+  auto billed = co_await deps_.metering.bill_transfer(deps_.state, std::move(usage));
+  // A route without a price must not stop the audit trail; it is said, and the bytes stay on record.
+  if (!billed) deps_.log.warning("a transfer could not be billed", {telemetry::Field(billed.error())});
+  co_return ok();
+}
+
+Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
+  const auto first = std::uint64_t(get_int(shipment, "first"));
+  const auto* entries = find_path(shipment, {"entries"});
+  if (!entries || !entries->is_array() || entries->get_array().size() > kShipmentEntriesMax)
+    co_return fail(Code::kInvalidArgument, "audit.shipment",
+                   fmt::format("a shipment holds \"first\" and at most {} \"entries\"", kShipmentEntriesMax));
+  const auto* who = deps_.state.find<api::Node>("", node);
+  std::uint64_t sequence = first;
+  for (const auto& item : entries->get_array()) {
+    const auto at = sequence++;
+    if (at < shipped_[node]) continue;  // sent again after a lost answer
+    if (!item.is_object())
+      co_return fail(Code::kInvalidArgument, "audit.shipment", "an entry of the shipment is not an object");
+    Json entry = item;
+    entry.get_object()["shippedBy"] = node;
+    entry.get_object()["shippedSequence"] = at;
+    // A node speaks only for its own site.
+    if (who) entry.get_object()["from"] = who->spec.site;
+    NEAP_CO_TRY_VOID(co_await append(entry));
+    if (get_string(entry, "type") == "crossing")
+      NEAP_CO_TRY_VOID(co_await bill(entry, fmt::format("{}-{}", node, at)));
+  }
+  co_return Json{{"next", shipped_[node]}};
+}
+
+Task<Result<Json>> Border::list(std::string type, std::size_t max) {
+  JsonArray out;
+  const auto size = deps_.audit.size();
+  for (std::uint64_t at = 0; at < size;) {
+    NEAP_CO_TRY(const auto entries, co_await deps_.audit.read(at, 1000));
+    if (entries.empty()) break;
+    for (const auto& entry : entries) {
+      const auto kind = get_string(entry.body, "type");
+      if (!type.empty() ? kind != type : (kind == "blob" || kind == "model")) continue;
+      Json item = entry.body;
+      item.get_object()["sequence"] = entry.sequence;
+      out.push_back(std::move(item));
+      if (out.size() > max) out.erase(out.begin());
+    }
+    at = entries.back().sequence + 1;
+  }
+  auto verified = co_await deps_.audit.verify();
+  JsonObject answer{{"log_verified", verified.has_value()}, {"entries", std::move(out)}};
+  if (verified) {
+    answer["size"] = verified->size;
+    answer["root"] = verified->root.to_string();
+    answer["checkpoint_size"] = verified->checkpoint_size;
+  } else {
+    answer["error"] = verified.error().to_string();
+  }
+  co_return Json(std::move(answer));
+}
+
+}  // namespace neap::app

@@ -1,0 +1,68 @@
+// Border: the server's share of the data border: what it sends to nodes at other sites, and the one audit
+// ledger into which all crossings and refusals come, its own and those that agents ship.
+//
+// 1. A blob leaves to another site only with an ExportPermit for its level; unknown blobs count as L2.
+// 2. Every crossing and refusal is an audit entry; a crossing's bytes become a bill line.
+// 3. Levels and attribution of blobs are read back from the ledger at start.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "neap/controllers/controller.h"
+#include "neap/controllers/metering.h"
+#include "neap/dataguard/dataguard.h"
+#include "neap/ledger/ledger.h"
+#include "neap/telemetry/log.h"
+
+namespace neap::app {
+
+struct BlobFacts {
+  api::DataLevel level = api::DataLevel::kL2;
+  std::string project, team, model, owner;
+};
+
+class Border {
+ public:
+  struct Dependencies {
+    io::Runtime& runtime;
+    ledger::Ledger& audit;
+    controllers::Metering& metering;
+    const controllers::ClusterState& state;
+    telemetry::Logger& log;
+  };
+  Border(Dependencies deps, std::string site) : deps_(deps), site_(std::move(site)) {}
+
+  Task<Status> restore();
+  const std::string& site() const { return site_; }
+  // What a blob is, from now on and after restarts.
+  Task<Status> describe_blob(std::string digest, BlobFacts facts);
+  BlobFacts facts_of(const std::string& digest) const;
+  // A model's repository: blobs in it that nobody described (manifests, signatures) have its facts.
+  Task<Status> describe_repository(std::string repository, BlobFacts facts, std::string manifest_digest);
+  // May this blob go to that node? A refusal is recorded.
+  Task<Result<dataguard::ExportPermit>> permit_download(std::string digest, std::string node,
+                                                        std::string repository);
+  Task<Status> record_download(dataguard::ExportPermit permit, std::string digest, std::string repository,
+                               std::string node, std::uint64_t bytes);
+  // {"first": sequence of the first entry, "entries": [...]} from a node's own ledger; answers {"next": n}.
+  Task<Result<Json>> take_shipment(std::string node, Json shipment);
+  // Newest last. type: empty for all.
+  Task<Result<Json>> list(std::string type, std::size_t max);
+  Task<Status> append(Json entry);
+  dataguard::DataPolicyTable policies(const std::string& project) const;
+  dataguard::Place place_of(const std::string& site) const;
+
+ private:
+  void learn(const Json& entry);
+  Task<Status> bill(Json entry, std::string id);
+
+  Dependencies deps_;
+  std::string site_;
+  BlobFacts facts_in(const std::string& digest, const std::string& repository) const;
+  std::map<std::string, BlobFacts> blobs_, repositories_;
+  std::map<std::string, std::uint64_t> shipped_;  // node -> next sequence expected
+};
+
+}  // namespace neap::app

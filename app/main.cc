@@ -1,0 +1,148 @@
+// neap: one program; see docs/ and `neap --help`.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+
+#include "agent_process.h"
+#include "lab.h"
+#if __has_include("neap/cli/command.h")
+#include "neap/cli/command.h"
+#endif
+#include "server_process.h"
+
+extern char** environ;
+
+namespace neap::app {
+namespace {
+
+std::string absolute(const std::string& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+std::string own_program() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
+
+// The folder of python/neap: beside an installed program, or in the source tree a build stands in.
+std::string find_python_path() {
+  const std::filesystem::path program = own_program();
+  for (const auto& candidate :
+       {program.parent_path() / "../share/neap/python", program.parent_path() / "../../python"})
+    if (std::filesystem::exists(candidate / "neap/__init__.py")) return absolute(candidate.string());
+  return {};
+}
+std::string find_python() {
+  const auto venv = std::filesystem::path(own_program()).parent_path() / "../deps/venv/bin/python";
+  return std::filesystem::exists(venv) ? absolute(venv.string()) : "/usr/bin/python3";
+}
+
+// Starts a service, waits for SIGTERM or SIGINT, stops it.
+template <class Service>
+int serve(io::RealRuntime& runtime, Service& service) {
+  return runtime.run_task([](io::RealRuntime& r, Service& s) -> Task<int> {
+    Event end(r.executor());
+    for (const int signal : {SIGTERM, SIGINT}) r.on_signal(signal, [&end] { end.set(); });
+    const auto started = co_await s.start();
+    int status = 0;
+    if (!started) {
+      std::fprintf(stderr, "neap: %s\n", started.error().to_string().c_str());
+      status = 1;
+    } else {
+      (void)co_await end.wait({});
+    }
+    co_await s.stop();
+    co_return status;
+  }(runtime, service));
+}
+
+int run_server(int argc, char** argv) {
+  CLI::App app("Serves the control plane, registry and console of one installation.", "neap server");
+  ServerOptions options;
+  app.add_option("--state", options.state_directory, "Directory that holds everything the server keeps")
+      ->required();
+  app.add_option("--listen", options.listen, "ADDRESS:PORT")->capture_default_str();
+  app.add_option("--site", options.site, "Site the server belongs to")->capture_default_str();
+  app.add_option("--name", options.names, "Further DNS name or IP address for the server certificate");
+  CLI11_PARSE(app, argc, argv);
+  options.state_directory = absolute(options.state_directory);
+  auto runtime = io::RealRuntime::create();
+  ServerProcess server(*runtime, options);
+  return serve(*runtime, server);
+}
+
+int run_agent(int argc, char** argv) {
+  CLI::App app("Runs one node: allocations, models, data at the edge. Dials out only.", "neap agent");
+  AgentProcessOptions options;
+  app.add_option("--state", options.state_directory, "Directory that holds everything the agent keeps")
+      ->required();
+  app.add_option("--data", options.data_directory, "Root of the node's raw datasets");
+  app.add_option("--node", options.node, "Name of this node")->required();
+  app.add_option("--site", options.site, "Site this node stands in")->required();
+  app.add_option("--capacity-type", options.capacity_type, "owned, reserved, on-demand or spot")
+      ->capture_default_str();
+  app.add_option("--server", options.server, "https://HOST:PORT")->required();
+  app.add_option("--token-file", options.token_file, "File with a join token; needed for the first start");
+  app.add_option("--listen", options.listen, "ADDRESS:PORT for inference clients of the site")
+      ->capture_default_str();
+  app.add_option("--peer-listen", options.peer_listen, "ADDRESS:PORT for other nodes (mutual TLS)")
+      ->capture_default_str();
+  app.add_option("--cpu", options.cpu, "Cores to offer; 0 is all");
+  app.add_option("--memory", options.memory, "Memory to offer; 0 is all");
+  app.add_option("--python", options.python, "Interpreter that {python} in commands stands for");
+  app.add_option("--python-path", options.python_path, "Folder of the neap package for training scripts");
+  app.add_option("--onnxruntime", options.onnxruntime, "libonnxruntime.so to load at the first model");
+  app.add_flag("--keep-exports", options.keep_exports,
+               "Keep every plain byte that leaves under STATE/exports");
+  options.python = find_python();
+  options.python_path = find_python_path();
+  CLI11_PARSE(app, argc, argv);
+  options.state_directory = absolute(options.state_directory);
+  if (!options.data_directory.empty()) options.data_directory = absolute(options.data_directory);
+  auto runtime = io::RealRuntime::create();
+  AgentProcess agent(*runtime, options);
+  return serve(*runtime, agent);
+}
+
+int run_up(int argc, char** argv) {
+  CLI::App app(
+      "Starts everything on this machine: control plane, registry, console, and a lab of five agents.",
+      "neap up");
+  UpOptions options;
+  bool no_lab = false;
+  app.add_option("--state", options.state_directory, "Directory that holds everything")->required();
+  app.add_option("--listen", options.listen, "ADDRESS:PORT of API, registry and console")
+      ->capture_default_str();
+  app.add_flag("--no-lab", no_lab, "Without agents");
+  app.add_option("--python", options.python, "Interpreter for jobs");
+  app.add_option("--onnxruntime", options.onnxruntime, "libonnxruntime.so");
+  CLI11_PARSE(app, argc, argv);
+  options.with_lab = !no_lab;
+  options.state_directory = absolute(options.state_directory);
+  options.program = own_program();
+  auto runtime = io::RealRuntime::create();
+  Lab lab(*runtime, options);
+  return serve(*runtime, lab);
+}
+
+#if __has_include("neap/cli/command.h")
+int run_cli(int argc, char** argv) {
+  auto runtime = io::RealRuntime::create();
+  return runtime->run_task(cli::run_command(cli::make_process_context(*runtime, environ),
+                                            std::vector<std::string>(argv + 1, argv + argc)));
+}
+#else
+int run_cli(int, char**) { return 2; }
+#endif
+
+}  // namespace
+}  // namespace neap::app
+
+int main(int argc, char** argv) {
+  const std::string command = argc > 1 ? argv[1] : "";
+  if (command == "server") return neap::app::run_server(argc - 1, argv + 1);
+  if (command == "agent") return neap::app::run_agent(argc - 1, argv + 1);
+  if (command == "up") return neap::app::run_up(argc - 1, argv + 1);
+  return neap::app::run_cli(argc, argv);
+}

@@ -1,0 +1,95 @@
+#include "registry_route.h"
+
+#include <fmt/format.h>
+
+#include "counting_exchange.h"
+
+namespace neap::app {
+namespace {
+
+io::HttpResponse oci_error(int status, std::string_view code, std::string_view message) {
+  io::HttpResponse out;
+  out.status = status;
+  out.headers.set("Content-Type", "application/json");
+  out.body = to_text(Json{{"errors", {{{"code", code}, {"message", message}}}}});
+  return out;
+}
+
+// "/v2/REPOSITORY/blobs/DIGEST" or ".../manifests/DIGEST"; empty parts for other paths.
+struct BlobPath {
+  std::string repository, digest;
+  bool is_blob = false;
+};
+BlobPath split(std::string_view path) {
+  BlobPath out;
+  if (!path.starts_with("/v2/")) return out;
+  path.remove_prefix(4);
+  for (const std::string_view word : {"/blobs/", "/manifests/"})
+    if (const auto at = path.rfind(word); at != std::string_view::npos) {
+      out.repository = path.substr(0, at);
+      out.digest = path.substr(at + word.size());
+      out.is_blob = word == "/blobs/";
+    }
+  return out;
+}
+
+}  // namespace
+
+Task<void> RegistryRoute::handle(io::HttpExchange& exchange, const auth::Identity& who) {
+  const auto& request = exchange.request();
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  if (!who.node.empty()) {
+    if (!reads) {
+      (void)co_await exchange.reply(oci_error(
+          403, "DENIED", "nodes pull from the registry; what they make goes through the transfer endpoint"));
+      co_return;
+    }
+    co_await serve_node(exchange, who.node);
+    co_return;
+  }
+  if (!who.authenticated) {
+    auto refusal =
+        oci_error(401, "UNAUTHORIZED",
+                  "the registry needs a bearer token, or basic authentication with the token as password");
+    refusal.headers.set("WWW-Authenticate", "Basic realm=\"neap\"");
+    (void)co_await exchange.reply(std::move(refusal));
+    co_return;
+  }
+  const auto parts = split(request.path);
+  auth::Attributes what{.verb = reads ? "get" : "create",
+                        .group = std::string(api::kGroup),
+                        .version = std::string(api::kVersion),
+                        .resource = "models",
+                        .subresource = {},
+                        .namespace_ = parts.repository.substr(0, parts.repository.find('/')),
+                        .name = {},
+                        .path = request.path,
+                        .is_resource = true};
+  if (request.path != "/v2/" && request.path != "/v2" && !authorizer_.authorize(who, what).allowed) {
+    (void)co_await exchange.reply(
+        oci_error(403, "DENIED",
+                  fmt::format("{} may not {} models in project {}", who.user, what.verb, what.namespace_)));
+    co_return;
+  }
+  co_await registry_.handle(exchange);
+}
+
+Task<void> RegistryRoute::serve_node(io::HttpExchange& exchange, std::string node) {
+  const auto parts = split(exchange.request().path);
+  if (!parts.digest.starts_with("sha256:") || exchange.request().method == "HEAD") {
+    co_await registry_.handle(exchange);
+    co_return;
+  }
+  auto permit = co_await border_.permit_download(parts.digest, node, parts.repository);
+  if (!permit) {
+    (void)co_await exchange.reply(oci_error(403, "DENIED", permit.error().message));
+    co_return;
+  }
+  CountingExchange counted(exchange);
+  co_await registry_.handle(counted);
+  if (counted.status() >= 200 && counted.status() < 300)
+    (void)co_await border_.record_download(*std::move(permit), parts.digest, parts.repository, node,
+                                           counted.bytes_sent());
+}
+
+}  // namespace neap::app

@@ -26,7 +26,7 @@ class JoinDesk {
   Task<Status> restore();
   // POST /neap/v1/join-tokens {"node","site","capacityType","ttl"} -> {"token","expiresAt"}
   Task<void> serve_tokens(io::HttpExchange& exchange);
-  // POST /neap/v1/join {"token","node","site","capacityType","request"} ->
+  // POST /neap/v1/join {"token","node","site","capacityType","address","request"} ->
   // {"certificate","ca","signingKey","serverSite"}
   Task<void> serve_join(io::HttpExchange& exchange);
 

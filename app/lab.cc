@@ -84,6 +84,13 @@ Task<Status> Lab::add_node(LabNode node) {
     links_[node.name] = std::move(link);
   }
   auto& child = children_[node.name];
+  // Ports that were chosen once are kept: clients and peers know them.
+  std::string listen = "127.0.0.1:0", peer_listen = "127.0.0.1:0";
+  if (const auto old = runtime_.files().read_file(directory + "/state/endpoints.json"))
+    if (const auto json = parse_json(*old)) {
+      listen = get_string(*json, "inference", listen);
+      peer_listen = get_string(*json, "peer", peer_listen);
+    }
   child.log = options_.state_directory + "/agents/" + node.name + ".log";
   child.argv = {options_.program,  "agent",
                 "--state",         directory + "/state",
@@ -94,8 +101,7 @@ Task<Status> Lab::add_node(LabNode node) {
                 "--cpu",           node.cpu,
                 "--memory",        node.memory,
                 "--server",        "https://" + links_[node.name]->local().to_string(),
-                "--listen",        "127.0.0.1:0",
-                "--peer-listen",   "127.0.0.1:0"};
+                "--listen", listen, "--peer-listen", peer_listen};
   if (!options_.python.empty()) child.argv.insert(child.argv.end(), {"--python", options_.python});
   if (!options_.onnxruntime.empty())
     child.argv.insert(child.argv.end(), {"--onnxruntime", options_.onnxruntime});

@@ -37,7 +37,8 @@ Task<Result<Json>> redeem(io::Runtime& runtime, const JoinRequest& request, std:
                           {"node", request.node},
                           {"site", request.site},
                           {"capacityType", request.capacity_type},
-                          {"address", request.address}, {"request", request_pem}});
+                          {"address", request.address},
+                          {"request", request_pem}});
   NEAP_CO_TRY(
       const auto reply,
       co_await http.call(CallContext{}.with_deadline(runtime.executor().now() + 30s), std::move(ask)));

@@ -69,7 +69,8 @@ Task<Status> AgentProcess::Impl::open_state() {
                                                         .node = options.node,
                                                         .site = options.site,
                                                         .capacity_type = options.capacity_type,
-                                                        .token_file = options.token_file, .address = peer.host,
+                                                        .token_file = options.token_file,
+                                                        .address = peer.host,
                                                         .server = address}));
   store::SqliteStoreOptions store_options;
   store_options.directory = path("store");

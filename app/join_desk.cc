@@ -100,7 +100,8 @@ Task<Result<Json>> JoinDesk::join(Json body) {
     co_return fail(Code::kUnauthenticated, "auth.join.unknown",
                    "the join token is not valid; make a new one");
   NEAP_CO_TRY(const auto certificate,
-              deps_.authority.issue_node(get_string(body, "request"), claim.node, {std::string(get_string(body, "address", "127.0.0.1"))},
+              deps_.authority.issue_node(get_string(body, "request"), claim.node,
+                                         {std::string(get_string(body, "address", "127.0.0.1"))},
                                          deps_.runtime.clock().wall()));
   NEAP_CO_TRY_VOID(
       co_await create_node(claim.node, claim.site, std::string(api::enum_name(claim.capacity_type))));

@@ -101,7 +101,8 @@ Task<Status> Lab::add_node(LabNode node) {
                 "--cpu",           node.cpu,
                 "--memory",        node.memory,
                 "--server",        "https://" + links_[node.name]->local().to_string(),
-                "--listen", listen, "--peer-listen", peer_listen};
+                "--listen",        listen,
+                "--peer-listen",   peer_listen};
   if (!options_.python.empty()) child.argv.insert(child.argv.end(), {"--python", options_.python});
   if (!options_.onnxruntime.empty())
     child.argv.insert(child.argv.end(), {"--onnxruntime", options_.onnxruntime});
@@ -234,7 +235,7 @@ Json Lab::describe() {
   return Json{{"processes", std::move(children)}};
 }
 
-// Verbs: GET /v1/state; POST /v1/{stop,kill,start,reclaim,cut}/NAME; POST /v1/add (a LabNode).
+// Verbs: GET /v1/state; POST /v1/{stop,kill,start,reclaim,cut,add}/NAME.
 Task<void> Lab::control(io::HttpExchange& exchange) {
   const auto& request = exchange.request();
   auto text = co_await exchange.body().read_all(exchange.context(), 64u << 10);
@@ -245,7 +246,7 @@ Task<void> Lab::control(io::HttpExchange& exchange) {
   std::string_view path = request.path;
   Result<Json> result =
       fail(Code::kNotFound, "lab.verb",
-           "unknown verb; see GET /v1/state, POST /v1/{stop,kill,start,reclaim,cut}/NAME, POST /v1/add");
+           "unknown verb; see GET /v1/state, POST /v1/{stop,kill,start,reclaim,cut,add}/NAME");
   if (path.starts_with("/v1/")) {
     path.remove_prefix(4);
     const auto slash = path.find('/');
@@ -268,9 +269,11 @@ Task<void> Lab::control(io::HttpExchange& exchange) {
 
 Task<Result<Json>> Lab::act(std::string verb, std::string name, Json body) {
   if (verb == "add") {
-    LabNode node{.name = std::string(get_string(body, "name")),
+    LabNode node{.name = name,
                  .site = std::string(get_string(body, "site")),
                  .capacity_type = std::string(get_string(body, "capacityType", "owned"))};
+    if (node.name.empty() || node.site.empty())
+      co_return fail(Code::kInvalidArgument, "lab.add", "say POST /v1/add/NAME with {\"site\": ...}");
     node.cpu = get_string(body, "cpu", node.cpu);
     node.memory = get_string(body, "memory", node.memory);
     NEAP_CO_TRY_VOID(co_await add_node(std::move(node)));

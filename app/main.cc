@@ -10,9 +10,7 @@
 
 #include "agent_process.h"
 #include "lab.h"
-#if __has_include("neap/cli/command.h")
 #include "neap/cli/command.h"
-#endif
 #include "server_process.h"
 
 extern char** environ;
@@ -126,15 +124,11 @@ int run_up(int argc, char** argv) {
   return serve(*runtime, lab);
 }
 
-#if __has_include("neap/cli/command.h")
 int run_cli(int argc, char** argv) {
   auto runtime = io::RealRuntime::create();
   return runtime->run_task(cli::run_command(cli::make_process_context(*runtime, environ),
                                             std::vector<std::string>(argv + 1, argv + argc)));
 }
-#else
-int run_cli(int, char**) { return 2; }
-#endif
 
 }  // namespace
 }  // namespace neap::app

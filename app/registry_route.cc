@@ -71,7 +71,23 @@ Task<void> RegistryRoute::handle(io::HttpExchange& exchange, const auth::Identit
                   fmt::format("{} may not {} models in project {}", who.user, what.verb, what.namespace_)));
     co_return;
   }
-  co_await registry_.handle(exchange);
+  CountingExchange counted(exchange);
+  co_await registry_.handle(counted);
+  if (counted.status() == 201)
+    co_await describe_push(request, parts.repository.empty() ? request.path.substr(4) : parts.repository,
+                           who.user);
+}
+
+// Who pushes says what it is (X-Neap-Data-Level), on record; what nobody describes counts as L2.
+Task<void> RegistryRoute::describe_push(const io::HttpRequest& request, std::string repository,
+                                        std::string user) {
+  const auto digest = request.query_value("digest");
+  if (digest.empty()) co_return;
+  BlobFacts facts;
+  (void)api::parse_enum(request.headers.get("X-Neap-Data-Level"), facts.level);
+  facts.project = repository.substr(0, repository.find('/'));
+  facts.owner = "user/" + user;
+  (void)co_await border_.describe_blob(std::string(digest), facts);
 }
 
 Task<void> RegistryRoute::serve_node(io::HttpExchange& exchange, std::string node) {

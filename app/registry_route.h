@@ -18,6 +18,7 @@ class RegistryRoute {
 
  private:
   Task<void> serve_node(io::HttpExchange& exchange, std::string node);
+  Task<void> describe_push(const io::HttpRequest& request, std::string repository, std::string user);
   artifacts::OciRegistry& registry_;
   Border& border_;
   const auth::Authorizer& authorizer_;

@@ -260,10 +260,12 @@ def _connect(env: Mapping[str, str]) -> tuple[JobFacts, AgentLink]:
     socket_path, job_file = env.get("NEAP_SOCKET", ""), env.get("NEAP_JOB_FILE", "")
     if socket_path:
         agent = UnixAgent(socket_path)
+        # One socket may serve several ranks of a node: each asks for its own facts.
+        path = f"/v1/job?rank={_launcher_number(env, 'RANK', 0)}"
         try:
             if job_file:
-                return parse_facts(agent.get("/v1/job", retry_for_s=_FACTS_RETRY_WITH_FILE_S), "GET /v1/job"), agent
-            return parse_facts(agent.get("/v1/job"), "GET /v1/job"), agent
+                return parse_facts(agent.get(path, retry_for_s=_FACTS_RETRY_WITH_FILE_S), "GET /v1/job"), agent
+            return parse_facts(agent.get(path), "GET /v1/job"), agent
         except AgentUnavailable:
             if not job_file:
                 raise

@@ -57,7 +57,7 @@ class FakeAgent:
         with self._lock:
             if self.answers:
                 return self.answers.pop(0)
-            if method == "GET" and path == "/v1/job":
+            if method == "GET" and path.split("?")[0] == "/v1/job":
                 return 200, self.job
             problem = self._problem(method, path, body)
             if problem:

@@ -22,7 +22,8 @@ template <class E, std::size_t N>
 Result<E> parse_word(std::string_view text, const std::pair<E, std::string_view> (&words)[N]) {
   for (const auto& [value, word] : words)
     if (word == text) return value;
-  return fail(Code::kDataLoss, "usage.entry.word", fmt::format("the usage ledger holds an unknown word \"{}\"", text));
+  return fail(Code::kDataLoss, "usage.entry.word",
+              fmt::format("the usage ledger holds an unknown word \"{}\"", text));
 }
 
 }  // namespace
@@ -52,12 +53,15 @@ Result<finops::UsageLine> usage_line_from_json(const Json& value) {
   static constexpr std::pair<LineKind, std::string_view> kKinds[] = {
       {LineKind::kCompute, "compute"}, {LineKind::kEgress, "egress"}, {LineKind::kStorage, "storage"}};
   finops::UsageLine out;
-  out.owner = {.project = std::string(get_string(value, "project")), .team = std::string(get_string(value, "team")),
+  out.owner = {.project = std::string(get_string(value, "project")),
+               .team = std::string(get_string(value, "team")),
                .model = std::string(get_string(value, "model"))};
   NEAP_TRY(out.kind, parse_word(get_string(value, "kind"), kKinds));
-  for (const auto meter : {Meter::kCores, Meter::kMemory, Meter::kAccelerators, Meter::kBytesMoved, Meter::kBytesStored})
+  for (const auto meter :
+       {Meter::kCores, Meter::kMemory, Meter::kAccelerators, Meter::kBytesMoved, Meter::kBytesStored})
     if (finops::meter_name(meter) == get_string(value, "meter")) out.meter = meter;
-  if (const auto type = finops::parse_capacity_type(get_string(value, "capacityType"))) out.capacity_type = *type;
+  if (const auto type = finops::parse_capacity_type(get_string(value, "capacityType")))
+    out.capacity_type = *type;
   out.site = get_string(value, "site");
   out.to_site = get_string(value, "to");
   out.allocation = get_string(value, "allocation");
@@ -73,14 +77,17 @@ Result<finops::UsageLine> usage_line_from_json(const Json& value) {
 
 Status Metering::restore(const Json& entry) {
   const auto* lines = find_path(entry, {"lines"});
-  if (!lines || !lines->is_array()) return fail(Code::kDataLoss, "usage.entry", "a usage ledger entry holds no lines");
+  if (!lines || !lines->is_array())
+    return fail(Code::kDataLoss, "usage.entry", "a usage ledger entry holds no lines");
   for (const auto& item : lines->get_array()) {
     NEAP_TRY(auto line, usage_line_from_json(item));
     lines_.push_back(std::move(line));
   }
   const std::string key(get_string(entry, "key"));
-  if (const auto until = get_int(entry, "until"); until > 0) billed_ms_[key] = until;
-  else transfers_.insert(key);
+  if (const auto until = get_int(entry, "until"); until > 0)
+    billed_ms_[key] = until;
+  else
+    transfers_.insert(key);
   return ok();
 }
 
@@ -97,7 +104,8 @@ Task<Status> Metering::bill_allocations(const ClusterState& state) {
   std::vector<std::pair<std::string, finops::AllocationUsage>> due;
   for (const auto& [key, allocation] : state.all<api::Allocation>()) {
     const auto now_ms = std::int64_t(allocation.status.runSeconds * 1000);
-    const auto before = billed_ms_.contains(allocation.metadata.uid) ? billed_ms_[allocation.metadata.uid] : 0;
+    const auto before =
+        billed_ms_.contains(allocation.metadata.uid) ? billed_ms_[allocation.metadata.uid] : 0;
     if (now_ms <= before || (now_ms - before < kIncrementMin && !is_ended(allocation))) continue;
     const auto* node = state.find<api::Node>("", allocation.spec.node);
     finops::AllocationUsage usage;
@@ -123,7 +131,8 @@ Task<Status> Metering::bill_allocations(const ClusterState& state) {
 }
 
 Task<Status> Metering::bill_transfer(const ClusterState& state, finops::TransferUsage usage) {
-  if (usage.from_site == usage.to_site || usage.moved.value <= 0 || transfers_.contains(usage.transfer)) co_return ok();
+  if (usage.from_site == usage.to_site || usage.moved.value <= 0 || transfers_.contains(usage.transfer))
+    co_return ok();
   NEAP_CO_TRY(auto line, finops::price_egress(price_book_of(state), usage));
   std::vector<finops::UsageLine> lines;
   lines.push_back(std::move(line));
@@ -139,13 +148,15 @@ Result<Json> Metering::report(const ClusterState& state, std::string_view projec
   std::map<std::tuple<std::string, std::string, std::string, std::string>, std::int64_t> groups;
   JsonArray usage;
   for (const auto& line : chosen) {
-    groups[{line.owner.project, line.owner.team, line.owner.model, std::string(finops::line_kind_name(line.kind))}] += line.amount.value;
+    groups[{line.owner.project, line.owner.team, line.owner.model,
+            std::string(finops::line_kind_name(line.kind))}] += line.amount.value;
     usage.push_back(to_json(line));
   }
   JsonArray lines;
   for (const auto& [key, micros] : groups) {
     const auto& [p, team, model, kind] = key;
-    lines.push_back(Json{{"project", p}, {"team", team}, {"model", model}, {"kind", kind}, {"micros", micros}});
+    lines.push_back(
+        Json{{"project", p}, {"team", team}, {"model", model}, {"kind", kind}, {"micros", micros}});
   }
   JsonObject out{{"currency", book.currency()}, {"total_micros", total.value}, {"lines", std::move(lines)}};
   finops::ComparisonSites sites;

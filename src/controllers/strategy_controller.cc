@@ -144,10 +144,8 @@ TrainingJob compress_job(const DeploymentStrategy& s) {
   job.spec.interruption = api::InterruptionClass::kRestartable;
   job.spec.inputs.push_back(
       {.name = "dataset", .datasetVersion = names.dataset_version(s), .fromJob = {}, .output = {}});
-  job.spec.inputs.push_back({.name = "teacher",
-                             .datasetVersion = {},
-                             .fromJob = names.train(),
-                             .output = s.spec.train.output});
+  job.spec.inputs.push_back(
+      {.name = "teacher", .datasetVersion = {}, .fromJob = names.train(), .output = s.spec.train.output});
   return job;
 }
 

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <functional>
+
 #include "neap/agent/data_plane.h"
 #include "neap/dataguard/declassify.h"
 
@@ -45,6 +47,27 @@ struct Outcome {
   std::uint64_t bytes_raw = 0;
 };
 
+// Calls `take` with each line of the file, its end included.
+Status for_each_line(io::File& file, const std::string& name,
+                     const std::function<Status(std::string_view)>& take) {
+  std::string buffer;
+  for (std::uint64_t at = 0;;) {
+    NEAP_TRY(const auto got, file.read_at(at, buffer, kPieceBytes));
+    at += got;
+    if (at > kRecordsBytesMax)
+      return fail(Code::kResourceExhausted, "collect.size",
+                  fmt::format("{} is larger than {} bytes; split the dataset", name, kRecordsBytesMax));
+    std::size_t start = 0;
+    for (auto end = buffer.find('\n'); end != std::string::npos; end = buffer.find('\n', start)) {
+      NEAP_TRY_VOID(take(std::string_view(buffer).substr(start, end + 1 - start)));
+      start = end + 1;
+    }
+    buffer.erase(0, start);
+    if (got == 0) break;
+  }
+  return buffer.empty() ? ok() : take(buffer + "\n");
+}
+
 // Line by line, so that the picture of a record that stays home stays home with it.
 Result<Outcome> mask_records(io::FileSystem& files, const api::CollectWork& work, const std::string& from,
                              const std::string& to) {
@@ -57,13 +80,12 @@ Result<Outcome> mask_records(io::FileSystem& files, const api::CollectWork& work
   NEAP_TRY(auto records_out, PieceWriter::create(files, to + "/records.jsonl"));
   NEAP_TRY(auto images_out, PieceWriter::create(files, to + "/images.bin"));
   Outcome out;
-  std::string buffer, masked, image;
-  std::uint64_t at = 0;
+  std::string masked, image;
   const auto take = [&](std::string_view line) -> Status {
     masked.clear();
     declassifier.feed(line, masked);
-    NEAP_TRY(const auto record, parse_json(line));
     if (masked.empty()) return ok();
+    NEAP_TRY(const auto record, parse_json(line));
     NEAP_TRY_VOID(records_out.write(masked));
     const auto index = get_int(record, "image_index", -1);
     if (index < 0)
@@ -77,22 +99,12 @@ Result<Outcome> mask_records(io::FileSystem& files, const api::CollectWork& work
     out.bytes_raw += kImageBytes;
     return images_out.write(image);
   };
-  for (;;) {
-    NEAP_TRY(const auto got, records->read_at(at, buffer, kPieceBytes));
-    at += got;
-    if (at > kRecordsBytesMax)
-      return fail(
-          Code::kResourceExhausted, "collect.size",
-          fmt::format("{}/records.jsonl is larger than {} bytes; split the dataset", from, kRecordsBytesMax));
-    std::size_t start = 0;
-    for (auto end = buffer.find('\n'); end != std::string::npos; end = buffer.find('\n', start)) {
-      NEAP_TRY_VOID(take(std::string_view(buffer).substr(start, end + 1 - start)));
-      start = end + 1;
-    }
-    buffer.erase(0, start);
-    if (got == 0) break;
-  }
-  if (!buffer.empty()) NEAP_TRY_VOID(take(buffer + "\n"));
+  NEAP_TRY_VOID(for_each_line(*records, from + "/records.jsonl", [&](std::string_view line) {
+    out.bytes_raw += line.size();
+    declassifier.learn_names(line);
+    return ok();
+  }));
+  NEAP_TRY_VOID(for_each_line(*records, from + "/records.jsonl", take));
   masked.clear();
   const auto classification = declassifier.finish(masked);
   if (classification.level != api::DataLevel::kL3)
@@ -100,7 +112,6 @@ Result<Outcome> mask_records(io::FileSystem& files, const api::CollectWork& work
   NEAP_TRY_VOID(records_out.finish());
   NEAP_TRY_VOID(images_out.finish());
   out.report = declassifier.report();
-  out.bytes_raw += at;
   return out;
 }
 

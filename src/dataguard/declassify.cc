@@ -41,6 +41,22 @@ void Declassifier::count(const std::vector<Finding>& found) {
 }
 
 // True when `replacement` must stand for `text`. A text that cannot be made clean becomes one token.
+namespace {
+
+constexpr std::size_t kNameBytesMax = 128;
+
+// Bytes of the UTF-8 character at `at`; 1 for what is none.
+std::size_t character_bytes(std::string_view text, std::size_t at) {
+  const auto lead = static_cast<unsigned char>(at < text.size() ? text[at] : 0);
+  const std::size_t wanted = lead < 0xC0 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  return std::min(wanted, text.size() - std::min(at, text.size()));
+}
+bool is_word_byte(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+}  // namespace
+
 bool Declassifier::mask_text(std::string_view key, std::string_view text, std::string& replacement,
                              std::uint64_t& masked) {
   // The key is the label of its value: "phone": "5550132" is found only when both are read together.
@@ -49,14 +65,87 @@ bool Declassifier::mask_text(std::string_view key, std::string_view text, std::s
   const std::size_t label = labelled_.size();
   labelled_ += text;
   const std::vector<Finding> found = scan(labelled_, kWithNames);
-  if (found.empty()) return false;
+  if (found.empty()) {
+    replacement.assign(text);
+    const auto names = mask_known_names(replacement);
+    masked += names;
+    return names > 0;
+  }
   count(found);
   masked += found.size();
   const auto result = mask(labelled_, found, rule_.masking, kWithNames);
   const bool intact = result && std::string_view(result->text).substr(0, label) ==
                                     std::string_view(labelled_).substr(0, label);
   replacement = intact ? result->text.substr(label) : std::string("<MASKED>");
+  masked += mask_known_names(replacement);
   return true;
+}
+
+void Declassifier::collect_names(const Json& value) {
+  if (const auto* array = value.if_array()) {
+    for (const Json& element : *array) collect_names(element);
+    return;
+  }
+  const auto* object = value.if_object();
+  if (!object) return;
+  for (const auto& member : *object) {
+    if (!member.value().is_string() ||
+        !listed(rule_.name_fields, {member.key().data(), member.key().size()})) {
+      collect_names(member.value());
+      continue;
+    }
+    const auto& held = member.value().get_string();
+    const std::string_view name(held.data(), held.size());
+    const std::size_t first = character_bytes(name, 0);
+    // One character, or a short single word, is as often an ordinary word as a name.
+    const bool telling = first > 1 ? name.size() > first : name.size() >= 5;
+    if (name.empty() || name.size() > kNameBytesMax || !telling || !known_names_.emplace(name).second)
+      continue;
+    name_lengths_.insert(name.size());
+    name_beginnings_.emplace(name.substr(0, first));
+  }
+}
+
+void Declassifier::learn_names(std::string_view line) {
+  const auto parsed = parse_json(line, {.bytes_max = rule_.record_bytes_max, .depth_max = 32});
+  if (parsed) collect_names(*parsed);
+}
+
+// Replaces known names; those of Latin letters only as whole words. Longest first at each position.
+std::uint64_t Declassifier::mask_known_names(std::string& text) {
+  if (known_names_.empty()) return 0;
+  std::uint64_t masked = 0;
+  std::string out;
+  std::size_t kept = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t step = character_bytes(text, at);
+    const bool word_start = step > 1 || at == 0 || !is_word_byte(text[at - 1]);
+    if (!word_start || !name_beginnings_.contains(text.substr(at, step))) {
+      at += step;
+      continue;
+    }
+    std::size_t length = 0;
+    for (auto it = name_lengths_.rbegin(); it != name_lengths_.rend() && length == 0; ++it) {
+      if (at + *it > text.size() || !known_names_.contains(text.substr(at, *it))) continue;
+      const bool ends_word = step > 1 || at + *it == text.size() || !is_word_byte(text[at + *it]);
+      if (ends_word) length = *it;
+    }
+    if (length == 0) {
+      at += step;
+      continue;
+    }
+    out.append(text, kept, at - kept);
+    out += dataguard::mask_value(EntityType::kPersonName, std::string_view(text).substr(at, length),
+                                 rule_.masking);
+    at += length;
+    kept = at;
+    ++masked;
+    ++report_.by_type[std::string(entity_name(EntityType::kPersonName))];
+  }
+  if (masked == 0) return 0;
+  out.append(text, kept);
+  text = std::move(out);
+  return masked;
 }
 
 bool Declassifier::mask_value_in(std::string_view key, Json& value, std::uint64_t& masked) {
@@ -191,6 +280,11 @@ Classification Declassifier::finish(std::string& out) {
 
 Result<Derivative> declassify(std::string_view records, const DeclassificationRule& rule) {
   NEAP_TRY(Declassifier declassifier, Declassifier::create(rule));
+  for (std::size_t at = 0; at < records.size();) {
+    const auto end = std::min(records.find('\n', at), records.size());
+    declassifier.learn_names(records.substr(at, end - at));
+    at = end + 1;
+  }
   Derivative out;
   declassifier.feed(records, out.records);
   out.classification = declassifier.finish(out.records);

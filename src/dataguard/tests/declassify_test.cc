@@ -91,5 +91,19 @@ TEST(Declassify, knows_its_rules_by_name) {
   EXPECT_TRUE(declassify("", {.strict = true})->classification.strict);
 }
 
+TEST(Declassify, a_name_known_from_a_field_is_masked_in_any_text_of_the_dataset) {
+  const auto done = declassify(
+      "{\"level\":\"L2\",\"inspector_name\":\"Jiayi Feng\",\"note\":\"fine\"}\n"
+      "{\"level\":\"L1\",\"inspector_name\":\"林海涛\",\"note\":\"stays\"}\n"
+      "{\"level\":\"L2\",\"inspector_name\":\"Wu\",\"note\":\"dent, seen by Jiayi Feng; 已由林海涛确认; "
+      "Jiayi Fengs wu\"}\n",
+      {});
+  ASSERT_TRUE(done.has_value()) << done.error().to_string();
+  EXPECT_EQ(done->records.find("林海涛"), std::string::npos) << done->records;
+  EXPECT_EQ(done->records.find("by Jiayi Feng;"), std::string::npos) << done->records;
+  // Not a whole word, and a name too short to tell from a word: left alone.
+  EXPECT_NE(done->records.find("Jiayi Fengs wu"), std::string::npos) << done->records;
+}
+
 }  // namespace
 }  // namespace neap::dataguard

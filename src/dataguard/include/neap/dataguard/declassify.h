@@ -3,7 +3,8 @@
 // Rule "mask-identifiers-v1" reads JSON Lines and writes JSON Lines:
 // 1. A record of level L1 is dropped and counted; it appears in the output in no form.
 // 2. Every string, object key and whole number of the others is scanned and masked, fields that hold
-//    names by their key are replaced whole.
+//    names by their key are replaced whole. A name that learn_names() saw in such a field is masked
+//    wherever it stands in other text: free text names people without announcing them.
 // 3. Each line written was scanned again and is clean; one that is not, or is no JSON object, or is too
 //    long is dropped and counted as refused: nothing passes unread.
 // Streaming: memory is bounded by record_bytes_max whatever arrives. One thread at a time.
@@ -11,8 +12,10 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "neap/base/json.h"
@@ -55,6 +58,9 @@ class Declassifier {
   // kInvalidArgument `dataguard.declassify.rule` for a rule nobody defined, or for L1 as source level
   // (an L1 source has no derivative).
   static Result<Declassifier> create(DeclassificationRule rule);
+  // Remembers the names that a record's name fields hold, L1 records included. To be called for the whole
+  // dataset before feed(); unreadable lines teach nothing.
+  void learn_names(std::string_view line);
   // Appends finished lines to `out`.
   void feed(std::string_view chunk, std::string& out);
   // The rest without a line end, and what the derivative is.
@@ -68,9 +74,14 @@ class Declassifier {
   bool mask_text(std::string_view key, std::string_view text, std::string& replacement,
                  std::uint64_t& masked);
   void count(const std::vector<Finding>& found);
+  void collect_names(const Json& value);
+  std::uint64_t mask_known_names(std::string& text);
 
   DeclassificationRule rule_;
   DeclassificationReport report_;
+  std::unordered_set<std::string> known_names_;
+  std::set<std::size_t> name_lengths_;               // bytes, of known_names_
+  std::unordered_set<std::string> name_beginnings_;  // first character of each
   std::string partial_;
   std::string labelled_;   // scratch
   bool skipping_ = false;  // inside a line that is too long

@@ -1,5 +1,5 @@
-// Names are found by who announces them: a label word ("inspector", "姓名") in front. Without a label a
-// Chinese name counts only as surname plus one or two characters between a label and punctuation.
+// Names are found by who announces them: a label word ("inspector", "姓名") in front, or being named as who
+// did something ("confirmed by Wei Zhang", "由张伟确认").
 #include <algorithm>
 #include <array>
 #include <string_view>
@@ -16,6 +16,9 @@ constexpr std::array<std::string_view, 18> kAsciiLabels{
 constexpr std::array<std::string_view, 20> kCjkLabels{
     "姓名",   "检验员", "质检员", "操作员", "联系人", "负责人", "审核人", "审批人", "经办人", "班长",
     "工程师", "客户",   "患者",   "员工",   "巡检员", "签字",   "记录人", "复核",   "司机",   "收件人"};
+// What people do in records: 由 in front of a name and one of these behind it.
+constexpr std::array<std::string_view, 16> kCjkDeeds{"确认", "检查", "检验", "审核", "复核", "签字", "记录", "处理",
+                                                     "负责", "操作", "批准", "上报", "拍摄", "登记", "发现", "提交"};
 // The hundred most frequent surnames, about 85 % of people, and two-character ones.
 constexpr std::string_view kSurnames =
     "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘"
@@ -95,12 +98,32 @@ void after_label(std::string_view t, std::size_t i, std::vector<Finding>& out) {
   if (length != 0) out.push_back({EntityType::kPersonName, start, length, 0.7F});
 }
 
+// 由 NAME VERB; the verb tells the name's end, and 由于 from a name.
+void after_by_cjk(std::string_view t, std::size_t i, std::vector<Finding>& out) {
+  const std::size_t longest = chinese_name(t, i, false);
+  for (std::size_t length = longest; length >= 6; length -= 3) {
+    const std::string_view behind = t.substr(i + length, 6);
+    if (std::ranges::find(kCjkDeeds, behind) == kCjkDeeds.end()) continue;
+    out.push_back({EntityType::kPersonName, i, length, 0.7F});
+    return;
+  }
+}
+
+// "by" and at least two capitalised words.
+void after_by(std::string_view t, std::size_t i, std::vector<Finding>& out) {
+  if (i >= t.size() || t[i] != ' ') return;
+  const std::size_t length = latin_name(t, i + 1);
+  if (t.substr(i + 1, length).find(' ') == std::string_view::npos) return;
+  out.push_back({EntityType::kPersonName, i + 1, length, 0.7F});
+}
+
 }  // namespace
 
 void scan_names(std::string_view t, std::vector<Finding>& out) {
   for (std::size_t i = 0; i < t.size(); ++i) {
     const auto c = static_cast<unsigned char>(t[i]);
     if (c >= 0xE4 && c <= 0xE9) {
+      if (t.substr(i, 3) == "由") after_by_cjk(t, i + 3, out);
       for (std::string_view label : kCjkLabels) {
         if (t.substr(i, label.size()) == label) {
           after_label(t, i + label.size(), out);
@@ -122,6 +145,8 @@ void scan_names(std::string_view t, std::vector<Finding>& out) {
         std::size_t from = end;
         if (t.substr(from, 4) == " is ") from += 4;
         after_label(t, from, out);
+      } else if (word == "by") {
+        after_by(t, end, out);
       }
       i = end > i ? end - 1 : i;
     }

@@ -91,6 +91,16 @@ TEST(Declassify, knows_its_rules_by_name) {
   EXPECT_TRUE(declassify("", {.strict = true})->classification.strict);
 }
 
+TEST(Declassify, masks_who_did_something_in_free_text) {
+  const auto done = declassify(
+      "{\"note\":\"dent, confirmed by Wei Zhang (ok); by hand; 已由林海涛确认; 由李伟检查; 由于光线\"}\n", {});
+  ASSERT_TRUE(done.has_value()) << done.error().to_string();
+  for (const auto* name : {"Wei Zhang", "林海涛", "李伟"})
+    EXPECT_EQ(done->records.find(name), std::string::npos) << name << " in " << done->records;
+  for (const auto* word : {"by hand", "由于光线", "确认", "检查"})
+    EXPECT_NE(done->records.find(word), std::string::npos) << word << " in " << done->records;
+}
+
 TEST(Declassify, a_name_known_from_a_field_is_masked_in_any_text_of_the_dataset) {
   const auto done = declassify(
       "{\"level\":\"L2\",\"inspector_name\":\"Jiayi Feng\",\"note\":\"fine\"}\n"

@@ -17,8 +17,9 @@ constexpr std::array<std::string_view, 20> kCjkLabels{
     "姓名",   "检验员", "质检员", "操作员", "联系人", "负责人", "审核人", "审批人", "经办人", "班长",
     "工程师", "客户",   "患者",   "员工",   "巡检员", "签字",   "记录人", "复核",   "司机",   "收件人"};
 // What people do in records: 由 in front of a name and one of these behind it.
-constexpr std::array<std::string_view, 16> kCjkDeeds{"确认", "检查", "检验", "审核", "复核", "签字", "记录", "处理",
-                                                     "负责", "操作", "批准", "上报", "拍摄", "登记", "发现", "提交"};
+constexpr std::array<std::string_view, 16> kCjkDeeds{"确认", "检查", "检验", "审核", "复核", "签字",
+                                                     "记录", "处理", "负责", "操作", "批准", "上报",
+                                                     "拍摄", "登记", "发现", "提交"};
 // The hundred most frequent surnames, about 85 % of people, and two-character ones.
 constexpr std::string_view kSurnames =
     "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘"

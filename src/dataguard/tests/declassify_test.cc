@@ -93,7 +93,8 @@ TEST(Declassify, knows_its_rules_by_name) {
 
 TEST(Declassify, masks_who_did_something_in_free_text) {
   const auto done = declassify(
-      "{\"note\":\"dent, confirmed by Wei Zhang (ok); by hand; 已由林海涛确认; 由李伟检查; 由于光线\"}\n", {});
+      "{\"note\":\"dent, confirmed by Wei Zhang (ok); by hand; 已由林海涛确认; 由李伟检查; 由于光线\"}\n",
+      {});
   ASSERT_TRUE(done.has_value()) << done.error().to_string();
   for (const auto* name : {"Wei Zhang", "林海涛", "李伟"})
     EXPECT_EQ(done->records.find(name), std::string::npos) << name << " in " << done->records;

@@ -37,7 +37,8 @@ class Metering {
   Result<Json> report(const ClusterState& state, std::string_view project) const;
 
  private:
-  Task<Status> record(std::vector<finops::UsageLine> lines, std::string billed_key, std::int64_t billed_until);
+  Task<Status> record(std::vector<finops::UsageLine> lines, std::string billed_key,
+                      std::int64_t billed_until);
 
   Append append_;
   std::vector<finops::UsageLine> lines_;

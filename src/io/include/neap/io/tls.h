@@ -21,7 +21,7 @@ struct TlsClientOptions {
   std::string roots_pem;        // empty: the system's roots
   std::string certificate_pem;  // own identity, optional
   std::string private_key_pem;
-  std::string server_name;      // checked against the certificate (DNS name or IP address)
+  std::string server_name;  // checked against the certificate (DNS name or IP address)
   bool insecure_skip_verify = false;
   std::string pinned_root_sha256;  // hex of the DER of a certificate that must be in the peer's chain
 };

@@ -594,11 +594,20 @@ class Story:
     def explain_and_bill(self) -> None:
         self.say("7. explain and bill")
         first = self.first_decision()
-        refused = {site["site"]: site["refusal"]["sentence"] for site in first["sites"] if site.get("refusal")}
+        winner = next(site for site in first["sites"] if site.get("chosen"))
+        chosen = winner["site"]
+        refused = {}
         for site in first["sites"]:
-            if not site.get("refusal") and not site.get("chosen"):
-                refused[site["site"]] = f"admitted, but scored {site['score']['total']:.2f}" if site.get("score") else "admitted"
-        chosen = next(site["site"] for site in first["sites"] if site.get("chosen"))
+            if site.get("chosen"):
+                continue
+            if site.get("refusal"):
+                refused[site["site"]] = site["refusal"]["sentence"]
+                continue
+            score, best = site["score"], winner["score"]
+            refused[site["site"]] = (
+                f"admitted, scores {score['total']:.1f} against {best['total']:.1f}: {score['costPerHour']} {first['currency']} an hour "
+                f"against {best['costPerHour']}, data there in {score['transferSeconds']:.1f} s against {best['transferSeconds']:.1f} s"
+            )
         self.summary["explain"] = {"chosen": chosen, "refused": refused}
         time.sleep(6)  # the last usage increments are shipped and billed within five seconds
         cost = json.loads(self.cli("cost", "--project", NAMESPACE, "-o", "json"))
@@ -634,7 +643,7 @@ class Story:
             ("model", f"teacher {s['model']['accuracy_teacher']:.4f}, INT8 {s['model']['accuracy_int8']:.4f}, {s['model']['bytes_fp32']:,} -> {s['model']['bytes_int8']:,} bytes, signature verified"),
             ("serve", f"{s['serve']['requests']:,} requests, p50 {s['serve']['p50_ms']} ms, p99 {s['serve']['p99_ms']} ms, accuracy {s['serve']['accuracy']:.4f}, {s['serve']['swap_failed']} failed in the swap"),
             ("overflow", f"{s['serve']['overflow_requests']} L2 requests to hq, none to cloud-a; offline {s['serve']['offline_requests']:,} requests, {s['serve']['offline_failed']} failed"),
-            ("why", f"{s['explain']['chosen']}; " + "; ".join(f"not {site}: {why[:60]}" for site, why in list(s["explain"]["refused"].items())[:3])),
+            ("why", f"{s['explain']['chosen']}; " + "; ".join(f"not {site}: {why[:72]}" for site, why in list(s["explain"]["refused"].items())[:3])),
             ("cost", f"{money(s['cost']['total_micros'])} {s['cost']['currency']}; all public {money(s['cost']['all_public_micros'])}, all private {money(s['cost']['all_private_micros'])}"),
             ("audit", f"{s['audit']['border_crossings']} border crossings, {s['audit']['refusals']} refusals, log verified"),
         ]

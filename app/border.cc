@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace neap::app {
 namespace {
 
@@ -13,26 +15,39 @@ api::DataLevel level_of(std::string_view word) {
   return level;
 }
 
+BlobFacts facts_from(const Json& entry) {
+  return {.level = level_of(get_string(entry, "level")),
+          .project = std::string(get_string(entry, "project")),
+          .team = std::string(get_string(entry, "team")),
+          .model = std::string(get_string(entry, "model")),
+          .owner = std::string(get_string(entry, "owner"))};
+}
+
+bool may_be_shipped(std::string_view type) {
+  return type == "crossing" || type == "refusal" || type == "declassification";
+}
+
 }  // namespace
+
+void Border::learn_crossing(const Json& entry) {
+  const std::string digest(get_string(entry, "digest"));
+  if (digest.empty()) return;
+  auto said = facts_from(entry);
+  auto& known = blobs_[digest];  // L2 where it is new: the word of a node makes nothing laxer
+  known.level = std::min(known.level, said.level);
+  for (auto field : {&BlobFacts::project, &BlobFacts::team, &BlobFacts::model, &BlobFacts::owner})
+    if ((known.*field).empty()) known.*field = std::move(said.*field);
+}
 
 void Border::learn(const Json& entry) {
   const auto type = get_string(entry, "type");
-  if (type == "blob" || (type == "crossing" && get_string(entry, "to") == site_)) {
-    const std::string digest(get_string(entry, "digest"));
-    if (!digest.empty())
-      blobs_[digest] = {.level = level_of(get_string(entry, "level")),
-                        .project = std::string(get_string(entry, "project")),
-                        .team = std::string(get_string(entry, "team")),
-                        .model = std::string(get_string(entry, "model")),
-                        .owner = std::string(get_string(entry, "owner"))};
-  }
-  if (type == "model")
-    repositories_[std::string(get_string(entry, "repository"))] = {
-        .level = level_of(get_string(entry, "level")),
-        .project = std::string(get_string(entry, "project")),
-        .team = std::string(get_string(entry, "team")),
-        .model = std::string(get_string(entry, "model")),
-        .owner = std::string(get_string(entry, "owner"))};
+  const bool is_own = !entry.is_object() || !entry.get_object().contains("shippedBy");
+  if (type == "crossing" && get_string(entry, "to") == site_) learn_crossing(entry);
+  // A ledger from before shipments were checked may hold such entries of nodes, too.
+  if (type == "blob" && is_own && !get_string(entry, "digest").empty())
+    blobs_[std::string(get_string(entry, "digest"))] = facts_from(entry);
+  if (type == "model" && is_own)
+    repositories_[std::string(get_string(entry, "repository"))] = facts_from(entry);
   if (const auto* node = find_path(entry, {"shippedBy"}); node && node->is_string())
     shipped_[std::string(node->get_string())] = std::uint64_t(get_int(entry, "shippedSequence")) + 1;
 }
@@ -66,15 +81,25 @@ Task<Status> Border::describe_blob(std::string digest, BlobFacts facts) {
                                  {"owner", facts.owner}});
 }
 
+Task<Status> Border::take_offered_level(std::string digest, api::DataLevel offered, bool was_here) {
+  auto facts = facts_of(digest);
+  const bool is_known = was_here || blobs_.contains(digest);
+  facts.level = is_known ? std::min(facts.level, offered) : offered;
+  co_return co_await describe_blob(std::move(digest), std::move(facts));
+}
+
 BlobFacts Border::facts_of(const std::string& digest) const {
   const auto it = blobs_.find(digest);
   return it == blobs_.end() ? BlobFacts{} : it->second;
 }
 
 BlobFacts Border::facts_in(const std::string& digest, const std::string& repository) const {
-  if (const auto it = blobs_.find(digest); it != blobs_.end()) return it->second;
-  if (const auto it = repositories_.find(repository); it != repositories_.end()) return it->second;
-  return {};
+  const auto blob = blobs_.find(digest);
+  const auto home = repositories_.find(repository);
+  if (blob == blobs_.end()) return home == repositories_.end() ? BlobFacts{} : home->second;
+  auto facts = blob->second;
+  if (home != repositories_.end()) facts.level = std::min(facts.level, home->second.level);
+  return facts;
 }
 
 Task<Status> Border::describe_repository(std::string repository, BlobFacts facts,
@@ -172,7 +197,7 @@ Task<Status> Border::bill(Json entry, std::string id) {
   usage.transfer = std::move(id);
   usage.from_site = get_string(entry, "from");
   usage.to_site = get_string(entry, "to");
-  usage.moved = Bytes{get_int(entry, "bytes")};
+  usage.moved = Bytes{std::max<std::int64_t>(0, get_int(entry, "bytes"))};
   auto billed = co_await deps_.metering.bill_transfer(deps_.state, std::move(usage));
   // A route without a price must not stop the audit trail; it is said, and the bytes stay on record.
   if (!billed) deps_.log.warning("a transfer could not be billed", {telemetry::Field(billed.error())});
@@ -186,6 +211,11 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
     co_return fail(Code::kInvalidArgument, "audit.shipment",
                    fmt::format("a shipment holds \"first\" and at most {} \"entries\"", kShipmentEntriesMax));
   const auto* who = deps_.state.find<api::Node>("", node);
+  // Without its Node nobody can say whose site it speaks for; after a start that is known in a moment.
+  if (!who)
+    co_return fail(Code::kUnavailable, "audit.shipment.node",
+                   fmt::format("node \"{}\" is not known here (yet); send the entries again", node));
+  const std::string site = who->spec.site;
   std::uint64_t sequence = first;
   for (const auto& item : entries->get_array()) {
     const auto at = sequence++;
@@ -193,10 +223,15 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
     if (!item.is_object())
       co_return fail(Code::kInvalidArgument, "audit.shipment", "an entry of the shipment is not an object");
     Json entry = item;
-    entry.get_object()["shippedBy"] = node;
-    entry.get_object()["shippedSequence"] = at;
-    // A node speaks only for its own site.
-    if (who) entry.get_object()["from"] = who->spec.site;
+    // Kept as a trace instead of being answered with an error: what comes after it must not be lost.
+    if (const auto type = get_string(item, "type"); !may_be_shipped(type))
+      entry = Json{{"type", "shipment-refusal"},
+                   {"offered", type.substr(0, 64)},
+                   {"reason", "nodes ship crossings, refusals and declassifications only"}};
+    auto& fields = entry.get_object();
+    fields["shippedBy"] = fields["node"] = node;
+    fields["shippedSequence"] = at;
+    fields["from"] = site;  // a node speaks only for its own site
     NEAP_CO_TRY_VOID(co_await append(entry));
     if (get_string(entry, "type") == "crossing")
       NEAP_CO_TRY_VOID(co_await bill(entry, fmt::format("{}-{}", node, at)));

@@ -4,6 +4,7 @@
 // 1. A blob leaves to another site only with an ExportPermit for its level; unknown blobs count as L2.
 // 2. Every crossing and refusal is an audit entry; a crossing's bytes become a bill line.
 // 3. Levels and attribution of blobs are read back from the ledger at start.
+// 4. Nodes may call a blob stricter than it is known to be, never laxer; attribution they may only fill in.
 #pragma once
 
 #include <functional>
@@ -38,6 +39,9 @@ class Border {
   const std::string& site() const { return site_; }
   // What a blob is, from now on and after restarts.
   Task<Status> describe_blob(std::string digest, BlobFacts facts);
+  // What a sender calls a blob that came by transfer. Its word decides only for content that came with it;
+  // for content that was here before (`was_here`), unknown counts as L2.
+  Task<Status> take_offered_level(std::string digest, api::DataLevel offered, bool was_here);
   BlobFacts facts_of(const std::string& digest) const;
   // A model's repository: blobs in it that nobody described (manifests, signatures) have its facts.
   Task<Status> describe_repository(std::string repository, BlobFacts facts, std::string manifest_digest);
@@ -47,6 +51,7 @@ class Border {
   Task<Status> record_download(dataguard::ExportPermit permit, std::string digest, std::string repository,
                                std::string node, std::uint64_t bytes);
   // {"first": sequence of the first entry, "entries": [...]} from a node's own ledger; answers {"next": n}.
+  // Entries of a kind that nodes have no business with are recorded as `shipment-refusal` in their place.
   Task<Result<Json>> take_shipment(std::string node, Json shipment);
   // Newest last. type: empty for all.
   Task<Result<Json>> list(std::string type, std::size_t max);
@@ -56,6 +61,7 @@ class Border {
 
  private:
   void learn(const Json& entry);
+  void learn_crossing(const Json& entry);
   Task<Status> bill(Json entry, std::string id);
 
   Dependencies deps_;

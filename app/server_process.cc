@@ -214,9 +214,7 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
     NEAP_CO_TRY_VOID(repositories->link_blob("neap/artifacts", offer.digest));
     api::DataLevel level = api::DataLevel::kL1;
     (void)api::parse_enum(offer.level, level);
-    auto facts = border->facts_of(offer.digest.to_string());
-    facts.level = level;
-    co_return co_await border->describe_blob(offer.digest.to_string(), facts);
+    co_return co_await border->take_offered_level(offer.digest.to_string(), level, offer.was_here);
   };
   NEAP_CO_TRY(receiver, transfer::Receiver::create(*blobs, {.site = options.site}, {}, completed));
   join_desk = std::make_unique<JoinDesk>(

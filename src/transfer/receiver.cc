@@ -183,6 +183,7 @@ Task<Status> Receiver::attach(io::HttpExchange& exchange) {
                                options_.content_bytes_max, options_.chunk_bytes_max));
   if (accept_) NEAP_CO_TRY_VOID(co_await accept_(offer));
   if (store_.has(offer.digest)) {
+    offer.was_here = true;
     if (completed_) NEAP_CO_TRY_VOID(co_await completed_(offer));
     co_return co_await exchange.reply(json(200, JsonObject{{"complete", true}, {"site", options_.site}}));
   }

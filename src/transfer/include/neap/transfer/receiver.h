@@ -32,7 +32,8 @@ struct TransferOffer {
   std::string level;
   std::string purpose;
   std::string rule;
-  std::string peer;  // common name of the sender's certificate
+  std::string peer;       // common name of the sender's certificate
+  bool was_here = false;  // the content was in the store before: the sender has only named it
 };
 
 struct ReceiverOptions {

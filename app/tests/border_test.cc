@@ -1,0 +1,125 @@
+#include "border.h"
+
+#include <gtest/gtest.h>
+
+#include "neap/base/task_group.h"
+#include "neap/io/sim_runtime.h"
+
+namespace neap::app {
+namespace {
+
+const std::string kDigest = "sha256:" + std::string(64, 'a');
+
+// A server's border over a ledger on a simulated machine; "edge-1" is a node of site "factory-01".
+class BorderTest : public ::testing::Test {
+ protected:
+  BorderTest()
+      : machine_(world_.add_machine("hq")),
+        log_(sink_, machine_.runtime().clock()),
+        metering_([](Json) -> Task<Status> { co_return ok(); }) {
+    api::Node node;
+    node.metadata.name = "edge-1";
+    node.spec.site = "factory-01";
+    state_.all<api::Node>()[{"", "edge-1"}] = node;
+    open();
+  }
+  template <class T>
+  T run(Task<T> task) {
+    std::optional<T> out;
+    TaskGroup group(machine_.runtime().executor());
+    group.spawn([](Task<T> t, std::optional<T>& result) -> Task<void> {
+      result.emplace(co_await std::move(t));
+    }(std::move(task), out));
+    world_.run_for(1min, [&] { return group.running() == 0; });
+    return *std::move(out);
+  }
+  void open() {
+    ledger_ = run(ledger::Ledger::open(machine_.runtime(), {.directory = "/audit", .origin = "test/audit"},
+                                       crypto::PrivateKey::from_ed25519_seed(std::string(32, 'k')).value()))
+                  .value();
+    border_.emplace(Border::Dependencies{.runtime = machine_.runtime(),
+                                         .audit = *ledger_,
+                                         .metering = metering_,
+                                         .state = state_,
+                                         .log = log_},
+                    "hq");
+    EXPECT_TRUE(run(border_->restore()));
+  }
+  void restart() {
+    TaskGroup group(machine_.runtime().executor());
+    group.spawn(ledger_->close());
+    world_.run_for(1min, [&] { return group.running() == 0; });
+    border_.reset();
+    open();
+  }
+  Result<Json> ship(std::uint64_t first, JsonArray entries, std::string node = "edge-1") {
+    return run(
+        border_->take_shipment(std::move(node), Json{{"first", first}, {"entries", std::move(entries)}}));
+  }
+  static Json entry(std::string type, std::string level) {
+    return Json{{"type", type}, {"digest", kDigest}, {"repository", "team/model"},
+                {"to", "hq"},   {"level", level},    {"team", "quality"},
+                {"bytes", 10}};
+  }
+  api::DataLevel level() { return border_->facts_of(kDigest).level; }
+
+  io::SimWorld world_{7};
+  io::SimMachine& machine_;
+  telemetry::StderrSink sink_{telemetry::LogFormat::kKeyValue};
+  telemetry::Logger log_;
+  controllers::ClusterState state_;
+  controllers::Metering metering_;
+  std::unique_ptr<ledger::Ledger> ledger_;
+  std::optional<Border> border_;
+};
+
+TEST_F(BorderTest, a_node_cannot_relabel_a_blob_by_shipping_the_servers_own_kinds_of_entries) {
+  ASSERT_TRUE(run(border_->describe_blob(kDigest, {.level = api::DataLevel::kL1, .project = "secret"})));
+  ASSERT_TRUE(run(border_->describe_repository("team/model", {.level = api::DataLevel::kL1}, kDigest)));
+  const auto next = ship(0, {entry("blob", "L3"), entry("model", "L3"), entry("crossing", "L3")});
+  ASSERT_TRUE(next) << next.error().to_string();
+  EXPECT_EQ(get_int(*next, "next"), 3);
+  for (int life = 0; life < 2; ++life, restart()) {
+    EXPECT_EQ(level(), api::DataLevel::kL1);
+    EXPECT_EQ(border_->facts_of(kDigest).project, "secret");
+    EXPECT_EQ(border_->facts_of(kDigest).team, "quality") << "attribution may be filled in";
+  }
+  const auto listed = run(border_->list("shipment-refusal", 10)).value();
+  const auto& refusals = find_path(listed, {"entries"})->get_array();
+  ASSERT_EQ(refusals.size(), 2u);
+  EXPECT_EQ(get_string(refusals[0], "node"), "edge-1");
+  EXPECT_EQ(get_string(refusals[0], "offered"), "blob");
+}
+
+TEST_F(BorderTest, a_blob_nobody_described_does_not_become_laxer_than_L2_by_a_nodes_crossing) {
+  ASSERT_TRUE(ship(0, {entry("crossing", "L3")}));
+  EXPECT_EQ(level(), api::DataLevel::kL2);
+  ASSERT_TRUE(ship(1, {entry("crossing", "L1")}));
+  EXPECT_EQ(level(), api::DataLevel::kL1);
+}
+
+TEST_F(BorderTest, an_offer_decides_the_level_of_content_that_came_with_it_only) {
+  ASSERT_TRUE(run(border_->take_offered_level(kDigest, api::DataLevel::kL3, true)));
+  EXPECT_EQ(level(), api::DataLevel::kL2) << "the content was here, and nobody had described it";
+  const auto other = "sha256:" + std::string(64, 'b');
+  ASSERT_TRUE(run(border_->take_offered_level(other, api::DataLevel::kL3, false)));
+  EXPECT_EQ(border_->facts_of(other).level, api::DataLevel::kL3);
+  ASSERT_TRUE(run(border_->take_offered_level(other, api::DataLevel::kL2, false)));
+  ASSERT_TRUE(run(border_->take_offered_level(other, api::DataLevel::kL3, false)));
+  for (int life = 0; life < 2; ++life, restart())
+    EXPECT_EQ(border_->facts_of(other).level, api::DataLevel::kL2) << "once stricter, it stays";
+}
+
+TEST_F(BorderTest, entries_of_a_node_are_of_its_own_site_and_wait_until_that_is_known) {
+  auto forged = entry("refusal", "L2");
+  forged.get_object()["from"] = "hq";
+  EXPECT_EQ(ship(0, {forged}, "edge-9").error().code, Code::kUnavailable);
+  ASSERT_TRUE(ship(0, {forged}));
+  const auto listed = run(border_->list("refusal", 10)).value();
+  const auto& entries = find_path(listed, {"entries"})->get_array();
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_EQ(get_string(entries[0], "from"), "factory-01");
+}
+
+}  // namespace
+}  // namespace neap::app

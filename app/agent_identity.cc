@@ -37,7 +37,6 @@ Task<Result<Json>> redeem(io::Runtime& runtime, const JoinRequest& request, std:
                           {"node", request.node},
                           {"site", request.site},
                           {"capacityType", request.capacity_type},
-                          {"address", request.address},
                           {"request", request_pem}});
   NEAP_CO_TRY(
       const auto reply,

@@ -15,7 +15,6 @@ struct AgentIdentity {
 
 struct JoinRequest {
   std::string directory, node, site, capacity_type, token_file;
-  std::string address;  // IP address other nodes reach this one at
   io::Endpoint server;
 };
 // What lies in `directory`, else by redeeming the token; the first connection already verifies the server

@@ -64,13 +64,11 @@ struct AgentProcess::Impl {
 Task<Status> AgentProcess::Impl::open_state() {
   NEAP_CO_TRY_VOID(runtime.files().make_directories(options.state_directory, 0700));
   NEAP_CO_TRY(const auto address, parse_server(options.server));
-  NEAP_CO_TRY(const auto peer, io::Endpoint::parse(options.peer_listen));
   NEAP_CO_TRY(identity, co_await load_or_join(runtime, {.directory = path("identity"),
                                                         .node = options.node,
                                                         .site = options.site,
                                                         .capacity_type = options.capacity_type,
                                                         .token_file = options.token_file,
-                                                        .address = peer.host,
                                                         .server = address}));
   store::SqliteStoreOptions store_options;
   store_options.directory = path("store");

@@ -2,12 +2,23 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "neap/api/resource.h"
 
 namespace neap::app {
 namespace {
 
 constexpr std::string_view kTokenPrefix = "/join-tokens/";
+constexpr std::string_view kMappedPrefix = "::ffff:";  // an IPv4 peer on a socket of both families
+
+bool is_address(std::string_view text) {
+  return text.find(':') != std::string_view::npos ||
+         (!text.empty() && text.find_first_not_of("0123456789.") == std::string_view::npos);
+}
+bool is_one_of(const std::vector<std::string>& names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
+}
 
 }  // namespace
 
@@ -44,7 +55,8 @@ Task<void> JoinDesk::serve_tokens(io::HttpExchange& exchange) {
   co_await reply_json(exchange, [this](Json body) { return mint(std::move(body)); });
 }
 Task<void> JoinDesk::serve_join(io::HttpExchange& exchange) {
-  co_await reply_json(exchange, [this](Json body) { return join(std::move(body)); }, 64u << 10);
+  const std::string host = exchange.peer().host;
+  co_await reply_json(exchange, [this, host](Json body) { return join(std::move(body), host); }, 64u << 10);
 }
 
 Task<Result<Json>> JoinDesk::mint(Json body) {
@@ -85,13 +97,24 @@ Task<Status> JoinDesk::create_node(std::string node, std::string site, std::stri
   co_return ok();
 }
 
-Task<Result<Json>> JoinDesk::join(Json body) {
+std::vector<std::string> JoinDesk::addresses_for(const std::string& peer_host) const {
+  std::string address = peer_host;
+  if (address.starts_with(kMappedPrefix)) address.erase(0, kMappedPrefix.size());
+  const bool is_loopback = address == "::1" || address.starts_with("127.");
+  if (!is_address(address) || (!is_loopback && is_one_of(deps_.server_names, address))) return {};
+  return {address};
+}
+
+Task<Result<Json>> JoinDesk::join(Json body, std::string peer_host) {
   auth::JoinClaim claim{.site = std::string(get_string(body, "site")),
                         .node = std::string(get_string(body, "node"))};
   if (!api::parse_enum(get_string(body, "capacityType", "owned"), claim.capacity_type) ||
       !auth::is_node_name(claim.node))
     co_return fail(Code::kInvalidArgument, "join.claim",
                    "\"node\" must be a host name and \"capacityType\" a known word");
+  if (is_one_of(deps_.server_names, claim.node))
+    co_return fail(Code::kPermissionDenied, "join.name",
+                   fmt::format("\"{}\" is a name of the server itself; give the node another", claim.node));
   const std::string token(get_string(body, "token"));
   NEAP_CO_TRY(const auto record, tokens_.check(token, claim, deps_.runtime.clock().wall()));
   auto spent = co_await deps_.store.remove({}, std::string(kTokenPrefix) + record.id);
@@ -100,8 +123,7 @@ Task<Result<Json>> JoinDesk::join(Json body) {
     co_return fail(Code::kUnauthenticated, "auth.join.unknown",
                    "the join token is not valid; make a new one");
   NEAP_CO_TRY(const auto certificate,
-              deps_.authority.issue_node(get_string(body, "request"), claim.node,
-                                         {std::string(get_string(body, "address", "127.0.0.1"))},
+              deps_.authority.issue_node(get_string(body, "request"), claim.node, addresses_for(peer_host),
                                          deps_.runtime.clock().wall()));
   NEAP_CO_TRY_VOID(
       co_await create_node(claim.node, claim.site, std::string(api::enum_name(claim.capacity_type))));

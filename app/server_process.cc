@@ -15,6 +15,7 @@
 #include "neap/controllers/controller.h"
 #include "neap/store/sqlite_store.h"
 #include "neap/transfer/receiver.h"
+#include "policy_admission.h"
 #include "registry_publisher.h"
 #include "registry_route.h"
 #include "server_identity.h"
@@ -24,68 +25,62 @@ namespace {
 
 // Console sessions first, then what the API's own authenticator knows.
 class ServerAuthenticator final : public apiserver::Authenticator {
-public:
-  ServerAuthenticator(const Clock &clock, const auth::BearerTokenTable &tokens)
-      : standard_(clock, tokens,
-                  {.allow_anonymous = true, .signed_tokens = {}}) {}
-  void use(const Console *console) { console_ = console; }
-  Result<auth::Identity>
-  authenticate(const io::HttpRequest &request,
-               const io::PeerCertificate *certificate) const override {
+ public:
+  ServerAuthenticator(const Clock& clock, const auth::BearerTokenTable& tokens)
+      : standard_(clock, tokens, {.allow_anonymous = true, .signed_tokens = {}}) {}
+  void use(const Console* console) { console_ = console; }
+  Result<auth::Identity> authenticate(const io::HttpRequest& request,
+                                      const io::PeerCertificate* certificate) const override {
     if (console_ && !certificate)
-      if (auto who = console_->identify(request))
-        return *std::move(who);
-    // Registry clients know basic authentication only: the password is the
-    // token.
-    if (const auto basic = request.headers.get("Authorization");
-        basic.starts_with("Basic ")) {
+      if (auto who = console_->identify(request)) return *std::move(who);
+    // Registry clients know basic authentication only: the password is the token.
+    if (const auto basic = request.headers.get("Authorization"); basic.starts_with("Basic ")) {
       NEAP_TRY(const auto plain, crypto::from_base64(basic.substr(6)));
       auto as_bearer = request;
-      as_bearer.headers.set("Authorization",
-                            "Bearer " + plain.substr(plain.find(':') + 1));
+      as_bearer.headers.set("Authorization", "Bearer " + plain.substr(plain.find(':') + 1));
       return standard_.authenticate(as_bearer, certificate);
     }
     return standard_.authenticate(request, certificate);
   }
 
-private:
+ private:
   apiserver::StandardAuthenticator standard_;
-  const Console *console_ = nullptr;
+  const Console* console_ = nullptr;
 };
 
-// The loop needs a publisher at birth, the publisher the border, the border the
-// loop's state.
+// The loop needs a publisher at birth, the publisher the border, the border the loop's state.
 class LatePublisher final : public controllers::ModelPublisher {
-public:
-  controllers::ModelPublisher *inner = nullptr;
-  Task<Result<controllers::PublishedModel>>
-  publish(CallContext ctx, controllers::PublishRequest request) override {
+ public:
+  controllers::ModelPublisher* inner = nullptr;
+  Task<Result<controllers::PublishedModel>> publish(CallContext ctx,
+                                                    controllers::PublishRequest request) override {
     NEAP_ASSERT(inner);
     return inner->publish(std::move(ctx), std::move(request));
   }
 };
 
-} // namespace
+}  // namespace
 
 struct ServerProcess::Impl {
-  Impl(io::Runtime &r, ServerOptions o)
-      : runtime(r), options(std::move(o)),
-        sink(telemetry::LogFormat::kKeyValue), log(sink, r.clock()),
-        authenticator(r.clock(), tokens), authorizer(node_authorizer, rbac),
+  Impl(io::Runtime& r, ServerOptions o)
+      : runtime(r),
+        options(std::move(o)),
+        sink(telemetry::LogFormat::kKeyValue),
+        log(sink, r.clock()),
+        authenticator(r.clock(), tokens),
+        authorizer(node_authorizer, rbac),
         tasks(r.executor()) {}
 
-  Task<Status> open_state(const io::Endpoint &address);
+  Task<Status> open_state(const io::Endpoint& address);
   Task<Status> open_ledgers();
   Task<Status> start_api();
   Task<Status> start_data_plane();
   void add_routes();
   Task<void> keep_metering();
-  Status write_files(const io::Endpoint &address);
-  std::string path(std::string_view name) const {
-    return options.state_directory + "/" + std::string(name);
-  }
+  Status write_files(const io::Endpoint& address);
+  std::string path(std::string_view name) const { return options.state_directory + "/" + std::string(name); }
 
-  io::Runtime &runtime;
+  io::Runtime& runtime;
   ServerOptions options;
   telemetry::StderrSink sink;
   telemetry::Logger log;
@@ -97,6 +92,7 @@ struct ServerProcess::Impl {
   auth::RbacAuthorizer rbac;
   ServerAuthenticator authenticator;
   auth::AuthorizerChain authorizer;
+  PolicyAdmission policy_admission;
   std::unique_ptr<apiserver::ApiServer> api;
   std::unique_ptr<client::ResourceClient> admin_client;
   std::unique_ptr<artifacts::ArtifactStore> blobs;
@@ -113,23 +109,19 @@ struct ServerProcess::Impl {
   std::unique_ptr<Console> console;
   std::unique_ptr<io::HttpServer> http;
   std::string address;
-  std::vector<std::string> names; // in the server's certificate
+  std::vector<std::string> names;  // in the server's certificate
   TaskGroup tasks;
 };
 
-Task<Status> ServerProcess::Impl::open_state(const io::Endpoint &listen) {
-  NEAP_CO_TRY_VOID(
-      runtime.files().make_directories(options.state_directory, 0700));
+Task<Status> ServerProcess::Impl::open_state(const io::Endpoint& listen) {
+  NEAP_CO_TRY_VOID(runtime.files().make_directories(options.state_directory, 0700));
   names = options.names;
   names.push_back(listen.host);
-  if (listen.host == "127.0.0.1")
-    names.push_back("localhost");
-  NEAP_CO_TRY(identity,
-              ServerIdentity::load_or_create(runtime, path("identity"), names));
+  if (listen.host == "127.0.0.1") names.push_back("localhost");
+  NEAP_CO_TRY(identity, ServerIdentity::load_or_create(runtime, path("identity"), names));
   tokens.add(identity->admin_token,
              {.user = "admin",
-              .groups = {std::string(auth::kMastersGroup),
-                         std::string(auth::kAuthenticatedGroup)},
+              .groups = {std::string(auth::kMastersGroup), std::string(auth::kAuthenticatedGroup)},
               .node = {},
               .authenticated = true});
   store::SqliteStoreOptions store_options;
@@ -140,42 +132,33 @@ Task<Status> ServerProcess::Impl::open_state(const io::Endpoint &listen) {
 
 Task<Status> ServerProcess::Impl::open_ledgers() {
   const auto open = [this](std::string name) {
-    return ledger::Ledger::open(runtime,
-                                {.directory = path("ledger/" + name),
-                                 .origin = "neap/" + options.site + "/" + name},
-                                identity->signing_key);
+    return ledger::Ledger::open(
+        runtime, {.directory = path("ledger/" + name), .origin = "neap/" + options.site + "/" + name},
+        identity->signing_key);
   };
   NEAP_CO_TRY(audit, co_await open("audit"));
   NEAP_CO_TRY(usage, co_await open("usage"));
   NEAP_CO_TRY(decisions, co_await open("decisions"));
-  metering = std::make_unique<controllers::Metering>(
-      [this](Json entry) -> Task<Status> {
-        auto appended = co_await usage->append(std::move(entry));
-        if (!appended)
-          co_return fail(std::move(appended).error(),
-                         "writing the usage ledger");
-        co_return ok();
-      });
+  metering = std::make_unique<controllers::Metering>([this](Json entry) -> Task<Status> {
+    auto appended = co_await usage->append(std::move(entry));
+    if (!appended) co_return fail(std::move(appended).error(), "writing the usage ledger");
+    co_return ok();
+  });
   for (std::uint64_t at = 0; at < usage->size();) {
     NEAP_CO_TRY(const auto entries, co_await usage->read(at, 1000));
-    for (const auto &entry : entries)
-      NEAP_CO_TRY_VOID(metering->restore(entry.body));
-    if (entries.empty())
-      break;
+    for (const auto& entry : entries) NEAP_CO_TRY_VOID(metering->restore(entry.body));
+    if (entries.empty()) break;
     at = entries.back().sequence + 1;
   }
   co_return ok();
 }
 
 Task<Status> ServerProcess::Impl::start_api() {
-  auto record = [this](const apiserver::AuditRecord &entry) {
-    // What controllers and agents write is seen in the objects; people's writes
-    // and all refusals are audited.
-    if (entry.status < 400 && (entry.who.user.starts_with("system:")))
-      return;
-    tasks.spawn([](Impl &self, Json body) -> Task<void> {
-      if (self.border)
-        (void)co_await self.border->append(std::move(body));
+  auto record = [this](const apiserver::AuditRecord& entry) {
+    // What controllers and agents write is seen in the objects; people's writes and all refusals are audited.
+    if (entry.status < 400 && (entry.who.user.starts_with("system:"))) return;
+    tasks.spawn([](Impl& self, Json body) -> Task<void> {
+      if (self.border) (void)co_await self.border->append(std::move(body));
     }(*this, Json{{"type", entry.status >= 400 ? "api-refusal" : "api"},
                   {"user", entry.who.user},
                   {"verb", entry.what.verb},
@@ -191,29 +174,25 @@ Task<Status> ServerProcess::Impl::start_api() {
                                          .kinds = api::KindTable::standard(),
                                          .authenticator = authenticator,
                                          .authorizer = authorizer,
-                                         .admission = {},
+                                         .admission = {&policy_admission},
                                          .audit = record},
       apiserver::ApiServer::Options{});
   api->keep_rbac(rbac);
   NEAP_CO_TRY_VOID(co_await api->start());
-  admin_client =
-      api->local_client({.user = "system:controllers",
-                         .groups = {std::string(auth::kMastersGroup)},
-                         .node = {},
-                         .authenticated = true});
+  admin_client = api->local_client({.user = "system:controllers",
+                                    .groups = {std::string(auth::kMastersGroup)},
+                                    .node = {},
+                                    .authenticated = true});
   co_return ok();
 }
 
 Task<Status> ServerProcess::Impl::start_data_plane() {
-  NEAP_CO_TRY(blobs, artifacts::ArtifactStore::open(runtime,
-                                                    {.root = path("content")}));
+  NEAP_CO_TRY(blobs, artifacts::ArtifactStore::open(runtime, {.root = path("content")}));
   repositories = std::make_unique<artifacts::RepositoryTable>(*blobs);
   registry = std::make_unique<artifacts::OciRegistry>(*blobs, *repositories);
   auto decide_log = [this](Json entry) -> Task<Status> {
     auto appended = co_await decisions->append(std::move(entry));
-    if (!appended)
-      co_return fail(std::move(appended).error(),
-                     "writing the decisions ledger");
+    if (!appended) co_return fail(std::move(appended).error(), "writing the decisions ledger");
     co_return ok();
   };
   controllers::Options loop_options;
@@ -225,183 +204,139 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
                                              .decisions = decide_log,
                                              .log = log},
       loop_options);
-  border = std::make_unique<Border>(Border::Dependencies{.runtime = runtime,
-                                                         .audit = *audit,
-                                                         .metering = *metering,
-                                                         .state = loop->state(),
-                                                         .log = log},
-                                    options.site);
+  border = std::make_unique<Border>(
+      Border::Dependencies{
+          .runtime = runtime, .audit = *audit, .metering = *metering, .state = loop->state(), .log = log},
+      options.site);
   NEAP_CO_TRY_VOID(co_await border->restore());
-  publisher = std::make_unique<RegistryPublisher>(
-      runtime, *blobs, *repositories, *border, identity->signing_key);
+  publisher =
+      std::make_unique<RegistryPublisher>(runtime, *blobs, *repositories, *border, identity->signing_key);
   publisher_slot.inner = publisher.get();
-  registry_route =
-      std::make_unique<RegistryRoute>(*registry, *border, authorizer);
+  registry_route = std::make_unique<RegistryRoute>(*registry, *border, authorizer);
   auto completed = [this](transfer::TransferOffer offer) -> Task<Status> {
     NEAP_CO_TRY_VOID(repositories->link_blob("neap/artifacts", offer.digest));
     api::DataLevel level = api::DataLevel::kL1;
     (void)api::parse_enum(offer.level, level);
-    co_return co_await border->take_offered_level(offer.digest.to_string(),
-                                                  level, offer.was_here);
+    co_return co_await border->take_offered_level(offer.digest.to_string(), level, offer.was_here);
   };
-  NEAP_CO_TRY(receiver, transfer::Receiver::create(
-                            *blobs, {.site = options.site}, {}, completed));
-  join_desk = std::make_unique<JoinDesk>(JoinDesk::Dependencies{
-      .runtime = runtime,
-      .store = *store,
-      .authority = identity->authority,
-      .client = *admin_client,
-      .signing_key_pem = identity->signing_key.public_key().to_pem(),
-      .site = options.site,
-      .server_names = names});
+  NEAP_CO_TRY(receiver, transfer::Receiver::create(*blobs, {.site = options.site}, {}, completed));
+  join_desk = std::make_unique<JoinDesk>(
+      JoinDesk::Dependencies{.runtime = runtime,
+                             .store = *store,
+                             .authority = identity->authority,
+                             .client = *admin_client,
+                             .signing_key_pem = identity->signing_key.public_key().to_pem(),
+                             .site = options.site,
+                             .server_names = names});
   co_return co_await join_desk->restore();
 }
 
 void ServerProcess::Impl::add_routes() {
-  using Who = const auth::Identity &;
-  api->add_route({.prefix = "/v2",
-                  .authorize = false,
-                  .handler = [this](io::HttpExchange &e, Who who) {
+  using Who = const auth::Identity&;
+  api->add_route({.prefix = "/v2", .authorize = false, .handler = [this](io::HttpExchange& e, Who who) {
                     return registry_route->handle(e, who);
                   }});
-  api->add_route({.prefix = "/transfer/v1/",
-                  .authorize = true,
-                  .handler = [this](io::HttpExchange &e, Who) {
+  api->add_route({.prefix = "/transfer/v1/", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
                     return receiver->handle(e);
                   }});
   api->add_route({.prefix = "/neap/v1/join-tokens",
                   .authorize = true,
-                  .handler = [this](io::HttpExchange &e, Who) {
-                    return join_desk->serve_tokens(e);
-                  }});
-  api->add_route({.prefix = "/neap/v1/join",
-                  .authorize = false,
-                  .handler = [this](io::HttpExchange &e, Who) {
+                  .handler = [this](io::HttpExchange& e, Who) { return join_desk->serve_tokens(e); }});
+  api->add_route({.prefix = "/neap/v1/join", .authorize = false, .handler = [this](io::HttpExchange& e, Who) {
                     return join_desk->serve_join(e);
                   }});
   api->add_route({.prefix = "/neap/v1/console-codes",
                   .authorize = true,
-                  .handler = [this](io::HttpExchange &e, Who who) {
-                    return console->serve_codes(e, who);
-                  }});
-  api->add_route({.prefix = "/console",
-                  .authorize = false,
-                  .handler = [this](io::HttpExchange &e, Who who) {
+                  .handler = [this](io::HttpExchange& e, Who who) { return console->serve_codes(e, who); }});
+  api->add_route({.prefix = "/console", .authorize = false, .handler = [this](io::HttpExchange& e, Who who) {
                     return console->serve(e, who);
                   }});
-  api->add_route({.prefix = "/neap/v1/cost",
-                  .authorize = true,
-                  .handler = [this](io::HttpExchange &e, Who) {
+  api->add_route({.prefix = "/neap/v1/cost", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
                     std::string project(e.request().query_value("project"));
-                    return reply_json(
-                        e, [this, project](Json) -> Task<Result<Json>> {
-                          co_return metering->report(loop->state(), project);
-                        });
-                  }});
-  api->add_route({.prefix = "/neap/v1/audit",
-                  .authorize = true,
-                  .handler = [this](io::HttpExchange &e, Who) {
-                    std::string type(e.request().query_value("type"));
-                    return reply_json(e, [this, type](Json) {
-                      return border->list(type, 10'000);
+                    return reply_json(e, [this, project](Json) -> Task<Result<Json>> {
+                      co_return metering->report(loop->state(), project);
                     });
                   }});
-  api->add_route({.prefix = "/ledger/v1/nodes/",
-                  .authorize = true,
-                  .handler = [this](io::HttpExchange &e, Who who) {
-                    std::string node = who.node;
-                    return reply_json(
-                        e,
-                        [this, node](Json body) {
-                          return border->take_shipment(node, std::move(body));
-                        },
-                        8u << 20);
+  api->add_route({.prefix = "/neap/v1/audit", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
+                    std::string type(e.request().query_value("type"));
+                    return reply_json(e, [this, type](Json) { return border->list(type, 10'000); });
                   }});
+  api->add_route(
+      {.prefix = "/ledger/v1/nodes/", .authorize = true, .handler = [this](io::HttpExchange& e, Who who) {
+         std::string node = who.node;
+         return reply_json(
+             e, [this, node](Json body) { return border->take_shipment(node, std::move(body)); }, 8u << 20);
+       }});
   const auto explain = [this](std::string plural) {
-    return [this, plural](CallContext ctx, std::string ns,
-                          std::string name) -> Task<Result<Json>> {
-      NEAP_CO_TRY(const auto object,
-                  co_await admin_client->get(ctx, {.group = "neap.dev",
-                                                   .version = "v1",
-                                                   .plural = plural,
-                                                   .namespace_ = ns,
-                                                   .name = name,
-                                                   .subresource = {}}));
-      const auto *explanation = find_path(object, {"status", "explanation"});
+    return [this, plural](CallContext ctx, std::string ns, std::string name) -> Task<Result<Json>> {
+      NEAP_CO_TRY(const auto object, co_await admin_client->get(ctx, {.group = "neap.dev",
+                                                                      .version = "v1",
+                                                                      .plural = plural,
+                                                                      .namespace_ = ns,
+                                                                      .name = name,
+                                                                      .subresource = {}}));
+      const auto* explanation = find_path(object, {"status", "explanation"});
       if (!explanation)
-        co_return fail(
-            Code::kNotFound, "explain.none",
-            fmt::format("no decision was made about {}/{} yet", plural, name));
+        co_return fail(Code::kNotFound, "explain.none",
+                       fmt::format("no decision was made about {}/{} yet", plural, name));
       co_return *explanation;
     };
   };
-  for (const auto *plural : {"trainingjobs", "inferenceservices"})
-    api->add_subresource(
-        {.plural = plural, .subresource = "explain", .get = explain(plural)});
+  for (const auto* plural : {"trainingjobs", "inferenceservices"})
+    api->add_subresource({.plural = plural, .subresource = "explain", .get = explain(plural)});
 }
 
 Task<void> ServerProcess::Impl::keep_metering() {
   for (;;) {
-    if (auto billed = co_await metering->bill_allocations(loop->state());
-        !billed)
-      log.warning("usage could not be billed",
-                  {telemetry::Field(billed.error())});
-    if (!co_await sleep_for(runtime.executor(), tasks.context(), 2s))
-      co_return;
+    if (auto billed = co_await metering->bill_allocations(loop->state()); !billed)
+      log.warning("usage could not be billed", {telemetry::Field(billed.error())});
+    if (!co_await sleep_for(runtime.executor(), tasks.context(), 2s)) co_return;
   }
 }
 
-Status ServerProcess::Impl::write_files(const io::Endpoint &listen) {
-  auto &files = runtime.files();
+Status ServerProcess::Impl::write_files(const io::Endpoint& listen) {
+  auto& files = runtime.files();
   const auto url = "https://" + address;
-  NEAP_TRY_VOID(files.write_file_atomic(path("ca.pem"),
-                                        identity->authority.certificate_pem()));
-  NEAP_TRY_VOID(files.write_file_atomic(path("admin.token"),
-                                        identity->admin_token, 0600));
+  NEAP_TRY_VOID(files.write_file_atomic(path("ca.pem"), identity->authority.certificate_pem()));
+  NEAP_TRY_VOID(files.write_file_atomic(path("admin.token"), identity->admin_token, 0600));
   NEAP_TRY_VOID(files.write_file_atomic(
       path("admin.kubeconfig"),
-      kubeconfig_text(url, identity->authority.certificate_pem(),
-                      identity->admin_token),
-      0600));
-  NEAP_TRY_VOID(files.write_file_atomic(
-      path("endpoints.json"),
-      to_pretty_text(Json{{"api", url},
-                          {"api_address", listen.to_string()},
-                          {"registry", url + "/v2/"},
-                          {"console", url + "/console/"}}) +
-          "\n"));
+      kubeconfig_text(url, identity->authority.certificate_pem(), identity->admin_token), 0600));
+  NEAP_TRY_VOID(
+      files.write_file_atomic(path("endpoints.json"), to_pretty_text(Json{{"api", url},
+                                                                          {"api_address", listen.to_string()},
+                                                                          {"registry", url + "/v2/"},
+                                                                          {"console", url + "/console/"}}) +
+                                                          "\n"));
   return files.write_file_atomic(path("ready"), address);
 }
 
-ServerProcess::ServerProcess(io::Runtime &runtime, ServerOptions options)
+ServerProcess::ServerProcess(io::Runtime& runtime, ServerOptions options)
     : impl_(std::make_unique<Impl>(runtime, std::move(options))) {}
 ServerProcess::~ServerProcess() = default;
-const std::string &ServerProcess::address() const { return impl_->address; }
+const std::string& ServerProcess::address() const { return impl_->address; }
 
 Task<Status> ServerProcess::start() {
-  auto &i = *impl_;
+  auto& i = *impl_;
   NEAP_CO_TRY(auto listen, io::Endpoint::parse(i.options.listen));
   NEAP_CO_TRY_VOID(co_await i.open_state(listen));
   NEAP_CO_TRY_VOID(co_await i.start_api());
   NEAP_CO_TRY_VOID(co_await i.start_data_plane());
-  NEAP_CO_TRY(auto tls, io::make_tls_server_context(
-                            {.certificate_pem = i.identity->certificate_pem,
-                             .private_key_pem = i.identity->private_key_pem,
-                             .client_roots_pem =
-                                 i.identity->authority.certificate_pem()}));
+  NEAP_CO_TRY(auto tls,
+              io::make_tls_server_context({.certificate_pem = i.identity->certificate_pem,
+                                           .private_key_pem = i.identity->private_key_pem,
+                                           .client_roots_pem = i.identity->authority.certificate_pem()}));
   NEAP_CO_TRY(auto listener, i.runtime.network().listen(listen));
   listen = listener->local();
   i.address = listen.to_string();
   i.console = std::make_unique<Console>(
-      Console::Dependencies{.clock = i.runtime.clock(),
-                            .random = i.runtime.random()},
+      Console::Dependencies{.clock = i.runtime.clock(), .random = i.runtime.random()},
       Console::Options{.public_url = "https://" + i.address});
   i.authenticator.use(i.console.get());
   i.add_routes();
   io::HttpServerOptions http;
   http.tls = tls;
-  i.http = std::make_unique<io::HttpServer>(i.runtime, std::move(listener),
-                                            http, i.api->handler());
+  i.http = std::make_unique<io::HttpServer>(i.runtime, std::move(listener), http, i.api->handler());
   i.http->start();
   i.loop->start();
   i.tasks.spawn(i.keep_metering());
@@ -411,21 +346,16 @@ Task<Status> ServerProcess::start() {
 }
 
 Task<void> ServerProcess::stop() {
-  auto &i = *impl_;
+  auto& i = *impl_;
   (void)i.runtime.files().remove(i.path("ready"));
-  if (i.loop)
-    co_await i.loop->stop();
-  if (i.http)
-    co_await i.http->stop();
+  if (i.loop) co_await i.loop->stop();
+  if (i.http) co_await i.http->stop();
   co_await i.tasks.stop();
   i.admin_client.reset();
-  if (i.api)
-    co_await i.api->stop();
-  for (auto *ledger : {&i.audit, &i.usage, &i.decisions})
-    if (*ledger)
-      co_await (*ledger)->close();
-  if (i.store)
-    co_await i.store->close();
+  if (i.api) co_await i.api->stop();
+  for (auto* ledger : {&i.audit, &i.usage, &i.decisions})
+    if (*ledger) co_await (*ledger)->close();
+  if (i.store) co_await i.store->close();
 }
 
-} // namespace neap::app
+}  // namespace neap::app

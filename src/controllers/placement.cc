@@ -73,9 +73,21 @@ scheduler::Node to_scheduler(const Pass& pass, const api::Node& node) {
   return out;
 }
 
+// As at the border: a project without a policy of its own follows the default project's.
+dataguard::DataPolicyTable data_policies_of(const Pass& pass, const std::string& project) {
+  dataguard::DataPolicyTable out;
+  for (const auto& owner : {project, std::string("default")}) {
+    if (!out.rules().empty()) break;
+    for (const auto& [key, policy] : pass.state.all<api::DataPolicy>())
+      if (key.namespace_ == owner) out.append(policy.spec);
+  }
+  return out;
+}
+
 // Where a replica of this object was decided a moment ago, and the watch has not shown it yet, the name
 // collides and nothing is created twice; so the snapshot may lag without harm.
-scheduler::Snapshot snapshot_of(const Pass& pass, const std::string& project) {
+// A rule that does not compile is an error, not a rule less: it may be the one that keeps work in.
+Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project) {
   scheduler::Snapshot out;
   for (const auto& [key, site] : pass.state.all<api::Site>()) {
     scheduler::Site s{.name = site.metadata.name,
@@ -94,14 +106,17 @@ scheduler::Snapshot snapshot_of(const Pass& pass, const std::string& project) {
   for (const auto& [key, node] : pass.state.all<api::Node>()) out.nodes.push_back(to_scheduler(pass, node));
   for (const auto& [key, policy] : pass.state.all<api::SchedulingPolicy>()) {
     if (key.namespace_ != project) continue;
-    for (const auto& rule : policy.spec.rules)
-      if (auto made = policy::make_rule(rule.name, rule.condition, rule.action))
-        out.rules.push_back(*std::move(made));
+    for (const auto& rule : policy.spec.rules) {
+      auto made = policy::make_rule(rule.name, rule.condition, rule.action);
+      if (!made)
+        return fail(Code::kFailedPrecondition, "placement.policy",
+                    fmt::format("waits: rule \"{}\" of scheduling policy {} cannot be applied, so nothing is "
+                                "placed in project {} until it is corrected or removed: {}",
+                                rule.name, key.name, project, made.error().message));
+      out.rules.push_back(*std::move(made));
+    }
   }
-  dataguard::DataPolicyTable data_policies;
-  for (const auto& [key, policy] : pass.state.all<api::DataPolicy>())
-    if (key.namespace_ == project || key.namespace_ == "default") data_policies.append(policy.spec);
-  out.data_policies = std::move(data_policies);
+  out.data_policies = data_policies_of(pass, project);
   out.prices = price_book_of(pass.state);
   return out;
 }
@@ -136,14 +151,19 @@ scheduler::CostStrategy to_scheduler(std::string_view strategy) {
   return scheduler::CostStrategy::kBalanced;
 }
 
-Placement decide_one(const Pass& pass, scheduler::Snapshot snapshot, const scheduler::Request& request) {
+Placement decide_one(const Pass& pass, const scheduler::Request& request) {
+  Placement out;
+  const auto snapshot = snapshot_of(pass, request.project);
+  if (!snapshot) {
+    out.message = snapshot.error().message;
+    return out;
+  }
   scheduler::Options options;
   options.now = pass.wall();
   options.seed = pass.options.seed;
   options.explains_nodes = true;
-  const auto plan = scheduler::decide(snapshot, std::span(&request, 1), options);
+  const auto plan = scheduler::decide(*snapshot, std::span(&request, 1), options);
   const auto& decision = plan.decisions.front();
-  Placement out;
   out.placed = decision.is_placed;
   out.explanation = scheduler::to_json(decision, plan.currency);
   if (!decision.is_placed) {
@@ -234,7 +254,7 @@ Placement place_job(const Pass& pass, const api::TrainingJob& job, const Resolve
   for (const auto& word : job.spec.allowedSites)
     if (const auto* site = pass.state.resolve_site(word)) data.allowed_sites.push_back(site->metadata.name);
   request.data.push_back(std::move(data));
-  return decide_one(pass, snapshot_of(pass, job.metadata.namespace_), request);
+  return decide_one(pass, request);
 }
 
 Placement place_service_replica(const Pass& pass, const api::InferenceService& service,
@@ -257,7 +277,7 @@ Placement place_service_replica(const Pass& pass, const api::InferenceService& s
     request.latency_max = service.spec.latencyTarget;
     request.consumer_site = site->metadata.name;
   }
-  return decide_one(pass, snapshot_of(pass, service.metadata.namespace_), request);
+  return decide_one(pass, request);
 }
 
 Result<api::Allocation> collect_allocation(const Pass& pass, const api::Dataset& dataset,
@@ -280,7 +300,7 @@ Result<api::Allocation> collect_allocation(const Pass& pass, const api::Dataset&
   data.home_site = site->metadata.name;
   data.jurisdiction = dataset.spec.jurisdiction;
   request.data.push_back(std::move(data));
-  const auto placement = decide_one(pass, snapshot_of(pass, dataset.metadata.namespace_), request);
+  const auto placement = decide_one(pass, request);
   if (!placement.placed)
     return fail(Code::kUnavailable, "collect.placement", source.site + ": " + placement.message);
   api::Allocation out;

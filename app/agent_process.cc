@@ -10,6 +10,7 @@
 #include "neap/client/http_client.h"
 #include "neap/inference/onnx_engine.h"
 #include "neap/store/sqlite_store.h"
+#include "peer_door.h"
 
 namespace neap::app {
 namespace {
@@ -27,6 +28,13 @@ Result<io::Endpoint> parse_server(std::string_view url) {
   return io::Endpoint::parse(url);
 }
 
+// "10.0.0.7:8443" as others reach it.
+std::string advertised(io::Endpoint local, const std::string& host) {
+  if (!host.empty()) local.host = host;
+  return local.to_string();
+}
+bool is_wildcard(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
+
 }  // namespace
 
 struct AgentProcess::Impl {
@@ -36,6 +44,7 @@ struct AgentProcess::Impl {
   Task<Status> open_state();
   Task<Status> connect();
   Status listen();
+  Result<io::HttpClientOptions> peer_options(const gateway::UpstreamTarget& target);
   Result<agent::AgentOptions> agent_options();
   std::string path(std::string_view name) const { return options.state_directory + "/" + std::string(name); }
 
@@ -109,8 +118,12 @@ Task<Status> AgentProcess::Impl::connect() {
   engine = std::make_unique<inference::OnnxEngine>(
       inference::OnnxEngineOptions{.library_path = options.onnxruntime});
   serving = agent::GatewayServing::create(
-      {.runtime = runtime, .engine = *engine, .gate = *gate, .peer_tls = tls, .log = log}, options.node,
-      options.site);
+      {.runtime = runtime,
+       .engine = *engine,
+       .gate = *gate,
+       .peer_options = [this](const gateway::UpstreamTarget& target) { return peer_options(target); },
+       .log = log},
+      options.node, options.site);
   collector = agent::make_masking_collector(runtime, *gate);
   agent::BlobExchangeOptions exchange_options;
   exchange_options.server_site = identity.server_site;
@@ -125,6 +138,15 @@ Task<Status> AgentProcess::Impl::connect() {
   co_return co_await gate->start();
 }
 
+// Each node is verified under its own name, which its certificate holds whatever address it is reached at.
+Result<io::HttpClientOptions> AgentProcess::Impl::peer_options(const gateway::UpstreamTarget& target) {
+  NEAP_TRY(auto tls, io::make_tls_client_context({.roots_pem = identity.ca_pem,
+                                                  .certificate_pem = identity.certificate_pem,
+                                                  .private_key_pem = identity.private_key_pem,
+                                                  .server_name = target.node.str()}));
+  return io::HttpClientOptions{.tls = std::move(tls)};
+}
+
 Status AgentProcess::Impl::listen() {
   NEAP_TRY(const auto client_address, io::Endpoint::parse(options.listen));
   NEAP_TRY(const auto peer_address, io::Endpoint::parse(options.peer_listen));
@@ -137,7 +159,8 @@ Status AgentProcess::Impl::listen() {
   io::HttpServerOptions plain, mutual;
   mutual.tls = tls;
   clients = std::make_unique<io::HttpServer>(runtime, std::move(client_listener), plain, serving->handler());
-  peers = std::make_unique<io::HttpServer>(runtime, std::move(peer_listener), mutual, serving->handler());
+  peers = std::make_unique<io::HttpServer>(runtime, std::move(peer_listener), mutual,
+                                           for_nodes_only(serving->handler()));
   clients->start();
   peers->start();
   return ok();
@@ -151,8 +174,12 @@ Result<agent::AgentOptions> AgentProcess::Impl::agent_options() {
   out.data_directory = options.data_directory;
   out.python = options.python;
   out.python_path = options.python_path;
-  out.inference_endpoint = clients->local().to_string();
-  out.peer_endpoint = peers->local().to_string();
+  out.inference_endpoint = advertised(clients->local(), options.advertise_host);
+  out.peer_endpoint = advertised(peers->local(), options.advertise_host);
+  if (options.advertise_host.empty() &&
+      (is_wildcard(clients->local().host) || is_wildcard(peers->local().host)))
+    log.warning("others cannot reach this node at the address it listens on; give --advertise HOST",
+                {{"inference", out.inference_endpoint}, {"peer", out.peer_endpoint}});
   out.limits = limiter->description();
   out.capacity = machine_capacity();
   NEAP_TRY(const auto cpu, parse_cores(options.cpu));

@@ -16,6 +16,7 @@ struct AgentProcessOptions {
   std::string server;      // https://host:port
   std::string token_file;  // of the first start
   std::string listen = "127.0.0.1:0", peer_listen = "127.0.0.1:0";
+  std::string advertise_host;           // where others reach both; empty: the addresses listened on
   std::string cpu = "0", memory = "0";  // 0: what the machine has
   std::string python = "/usr/bin/python3", python_path, onnxruntime;
   bool keep_exports = false;

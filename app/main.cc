@@ -86,6 +86,8 @@ int run_agent(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--peer-listen", options.peer_listen, "ADDRESS:PORT for other nodes (mutual TLS)")
       ->capture_default_str();
+  app.add_option("--advertise", options.advertise_host,
+                 "HOST under which clients and other nodes reach this one, where it differs from --listen");
   app.add_option("--cpu", options.cpu, "Cores to offer; 0 is all");
   app.add_option("--memory", options.memory, "Memory to offer; 0 is all");
   app.add_option("--python", options.python, "Interpreter that {python} in commands stands for");

@@ -23,9 +23,9 @@ class Serving final : public GatewayServing,
                       private gateway::GatewayEvents {
  public:
   Serving(Dependencies deps, std::string node, std::string site)
-      : deps_(deps),
-        host_({.runtime = deps.runtime, .engine = deps.engine}),
-        gateway_({.executor = deps.runtime.executor(),
+      : deps_(std::move(deps)),
+        host_({.runtime = deps_.runtime, .engine = deps_.engine}),
+        gateway_({.executor = deps_.runtime.executor(),
                   .models = host_,
                   .guard = *this,
                   .upstream = *this,
@@ -102,10 +102,11 @@ class Serving final : public GatewayServing,
                                       io::HttpRequest request) override {
     const auto& given = static_cast<const GatePermit&>(*permit).permit();
     NEAP_CO_TRY_VOID(given.check_time(deps_.runtime.clock().wall()));
-    auto& client = peers_[target.endpoint.to_string()];
-    if (!client)
-      client = std::make_unique<io::HttpClient>(deps_.runtime, target.endpoint,
-                                                io::HttpClientOptions{.tls = deps_.peer_tls});
+    auto& client = peers_[target.node.str() + "@" + target.endpoint.to_string()];
+    if (!client) {
+      NEAP_CO_TRY(auto options, deps_.peer_options(target));
+      client = std::make_unique<io::HttpClient>(deps_.runtime, target.endpoint, std::move(options));
+    }
     co_return co_await client->call(ctx, std::move(request));
   }
   void on_crossing(const gateway::CrossingRecord& r) override {
@@ -215,7 +216,7 @@ Task<Status> Serving::activate(CallContext ctx, api::ServeWork work) {
 
 std::unique_ptr<GatewayServing> GatewayServing::create(Dependencies deps, std::string node,
                                                        std::string site) {
-  return std::make_unique<Serving>(deps, std::move(node), std::move(site));
+  return std::make_unique<Serving>(std::move(deps), std::move(node), std::move(site));
 }
 
 }  // namespace neap::agent

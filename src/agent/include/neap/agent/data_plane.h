@@ -1,6 +1,7 @@
 // The real ports of an agent: masking, the registry, and the node's gateway.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,7 +25,8 @@ class GatewayServing : public ServingHost {
     io::Runtime& runtime;
     inference::Engine& engine;
     EgressGate& gate;
-    std::shared_ptr<io::TlsClientContext> peer_tls;  // mutual TLS to other nodes
+    // Mutual TLS to another node, verified as that node; asked once for each connection pool.
+    std::function<Result<io::HttpClientOptions>(const gateway::UpstreamTarget&)> peer_options;
     telemetry::Logger& log;
   };
   static std::unique_ptr<GatewayServing> create(Dependencies deps, std::string node, std::string site);

@@ -11,6 +11,11 @@ constexpr std::string_view kKnownKey = "egress/known";
 constexpr std::string_view kShippedKey = "egress/shipped";
 constexpr std::size_t kShipmentEntriesMax = 500;
 
+std::string label_of(const ExportIntent& intent, const char* key) {
+  const auto it = intent.labels.find(key);
+  return it == intent.labels.end() ? std::string{} : it->second;
+}
+
 }  // namespace
 
 EgressGate::EgressGate(Dependencies deps, std::string node, std::string site)
@@ -116,10 +121,6 @@ Result<dataguard::ExportPermit> EgressGate::permit(const Export& request) {
 
 Task<Status> EgressGate::record_crossing(std::string to_site, std::string rule, ExportIntent intent,
                                          std::string digest, std::uint64_t bytes) {
-  const auto label = [&](const char* key) {
-    const auto it = intent.labels.find(key);
-    return it == intent.labels.end() ? std::string{} : it->second;
-  };
   auto appended = co_await deps_.audit.append(Json{{"time", format_rfc3339(deps_.runtime.clock().wall(), 3)},
                                                    {"type", "crossing"},
                                                    {"from", site_},
@@ -133,9 +134,28 @@ Task<Status> EgressGate::record_crossing(std::string to_site, std::string rule, 
                                                    {"digest", digest},
                                                    {"project", intent.project},
                                                    {"owner", intent.owner},
-                                                   {"team", label("team")},
-                                                   {"model", label("model")}});
+                                                   {"team", label_of(intent, "team")},
+                                                   {"model", label_of(intent, "model")}});
   if (!appended) co_return fail(std::move(appended).error(), "recording a crossing");
+  appended_.notify_all();
+  co_return ok();
+}
+
+Task<Status> EgressGate::record_refusal(ExportIntent intent, std::string to_site, std::string reason) {
+  auto appended = co_await deps_.audit.append(Json{{"time", format_rfc3339(deps_.runtime.clock().wall(), 3)},
+                                                   {"type", "refusal"},
+                                                   {"from", site_},
+                                                   {"to", to_site},
+                                                   {"node", node_},
+                                                   {"level", api::enum_name(intent.level)},
+                                                   {"purpose", intent.purpose},
+                                                   {"declassification", intent.declassification},
+                                                   {"project", intent.project},
+                                                   {"owner", intent.owner},
+                                                   {"team", label_of(intent, "team")},
+                                                   {"model", label_of(intent, "model")},
+                                                   {"reason", reason}});
+  if (!appended) co_return fail(std::move(appended).error(), "recording a refusal");
   appended_.notify_all();
   co_return ok();
 }

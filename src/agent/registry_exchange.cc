@@ -107,8 +107,7 @@ Task<Result<api::ArtifactRef>> RegistryExchange::send(CallContext ctx, ExportInt
                               .content = stat.digest,
                               .bytes = Bytes{std::int64_t(stat.size)}});
   if (!permit) {
-    gate_.count_refused(intent.owner, name, intent.project, intent.level, options_.server_site,
-                        permit.error().message);
+    NEAP_CO_TRY_VOID(co_await gate_.record_refusal(intent, options_.server_site, permit.error().message));
     co_return fail(std::move(permit).error(), "sending " + name);
   }
   const auto rule = permit->rule();

@@ -45,10 +45,11 @@ class EgressGate {
     std::optional<crypto::Digest> content;
     Bytes bytes;
   };
-  // A refusal is recorded. The entry of a crossing is written by the caller's record_crossing().
+  // Decides; the caller writes down what came of it: record_crossing(), record_refusal(), or the sums.
   Result<dataguard::ExportPermit> permit(const Export& request);
   Task<Status> record_crossing(std::string to_site, std::string rule, ExportIntent intent, std::string digest,
                                std::uint64_t bytes);
+  Task<Status> record_refusal(ExportIntent intent, std::string to_site, std::string reason);
   Task<Status> record_declassification(ExportIntent intent, std::string rule, Json counts);
   // Summed: service requests that were forwarded or refused.
   void count_forwarded(const std::string& service, const std::string& model, const std::string& project,

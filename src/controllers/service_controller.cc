@@ -90,7 +90,7 @@ Result<api::ServeWork> serve_work(const Pass& pass, const InferenceService& s, c
   return work;
 }
 
-Task<Status> create_replica(const Pass& pass, const InferenceService& s, const Replica& r,
+Task<Status> create_replica(const Pass& pass, InferenceService& s, const Replica& r,
                             const std::string& version, std::string& message) {
   auto work = serve_work(pass, s, version);
   if (!work) {
@@ -103,6 +103,7 @@ Task<Status> create_replica(const Pass& pass, const InferenceService& s, const R
     co_return tolerate_races(co_await client.remove(pass.ctx, s.metadata.namespace_, ended->metadata.name));
   }
   const auto placement = place_service_replica(pass, s, *r.place, r.index);
+  if (!placement.explanation.is_null()) s.status.explanation = placement.explanation;
   if (!placement.placed) {
     message = fmt::format("{}: {}", r.site, placement.message);
     co_return ok();

@@ -301,7 +301,11 @@ Task<Result<io::HttpResponse>> Pipeline::forward(CallContext ctx, const Call& ca
     record.bytes_in = answer->body.size();
     record.status = answer->status;
   }
-  events_.on_crossing(record);
+  // Nothing was sent under a permit that no longer held.
+  if (!answer && answer.error().code == Code::kPermissionDenied)
+    events_.on_refusal({route.service, route.model, level, target.site, target.node, answer.error().message});
+  else
+    events_.on_crossing(record);
   UpstreamHealth& health = state->health[index];
   if (!answer || is_upstream_failure(answer->status)) {
     if (++health.failures >= options_.upstream_failures_max)

@@ -49,9 +49,22 @@ Task<Result<Json>> redeem(io::Runtime& runtime, const JoinRequest& request, std:
 
 }  // namespace
 
+bool has_good_certificate(io::Runtime& runtime, const std::string& directory) {
+  const auto pem = runtime.files().read_file(directory + "/cert.pem");
+  if (!pem) return false;
+  const auto certificate = crypto::parse_certificate(*pem);
+  return certificate && runtime.clock().wall() < certificate->validity.not_after;
+}
+
 Task<Result<AgentIdentity>> load_or_join(io::Runtime& runtime, JoinRequest request) {
   auto& files = runtime.files();
-  if (files.exists(request.directory + "/cert.pem")) co_return load(runtime, request.directory);
+  if (has_good_certificate(runtime, request.directory)) co_return load(runtime, request.directory);
+  const bool has_joined = files.exists(request.directory + "/cert.pem");
+  if (has_joined && (request.token_file.empty() || !files.exists(request.token_file)))
+    co_return fail(Code::kUnauthenticated, "agent.certificate.ended",
+                   fmt::format("the certificate of {} has ended, and the server knows it no more; give "
+                               "--token-file with a new token from `neap token create-join`",
+                               request.node));
   if (request.token_file.empty())
     co_return fail(
         Code::kInvalidArgument, "agent.join.token",

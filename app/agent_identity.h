@@ -17,8 +17,11 @@ struct JoinRequest {
   std::string directory, node, site, capacity_type, token_file;
   io::Endpoint server;
 };
-// What lies in `directory`, else by redeeming the token; the first connection already verifies the server
-// against the authority that the token pins.
+// What lies in `directory` while its certificate is good, else by redeeming the token; the first connection
+// already verifies the server against the authority that the token pins.
 Task<Result<AgentIdentity>> load_or_join(io::Runtime& runtime, JoinRequest request);
+
+// True where a certificate lies in `directory` that is not over; a node without one has to join (again).
+bool has_good_certificate(io::Runtime& runtime, const std::string& directory);
 
 }  // namespace neap::app

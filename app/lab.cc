@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "agent_identity.h"
 #include "lab_cluster.h"
 #include "neap/io/tls.h"
 
@@ -107,7 +108,7 @@ Task<Status> Lab::add_node(LabNode node) {
   if (!options_.onnxruntime.empty())
     child.argv.insert(child.argv.end(), {"--onnxruntime", options_.onnxruntime});
   if (options_.keep_exports) child.argv.push_back("--keep-exports");
-  if (!runtime_.files().exists(directory + "/state/identity/cert.pem")) {
+  if (!has_good_certificate(runtime_, directory + "/state/identity")) {
     NEAP_CO_TRY(const auto token, co_await call_server("POST", "/neap/v1/join-tokens",
                                                        Json{{"node", node.name},
                                                             {"site", node.site},

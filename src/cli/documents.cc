@@ -1,6 +1,7 @@
 #include "internal/documents.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "neap/api/codec.h"
 #include "neap/policy/policy.h"
@@ -97,7 +98,9 @@ Result<std::vector<Document>> read_documents(CliContext& context, const std::vec
   }
   if (out.empty())
     return fail(Code::kInvalidArgument, "cli.document",
-                "the files hold no document; write at least one with apiVersion, kind and metadata.name");
+                fmt::format("{}: the files hold no document; write at least one with apiVersion, kind and "
+                            "metadata.name",
+                            fmt::join(files, ", ")));
   return out;
 }
 

@@ -347,7 +347,8 @@ Task<Status> ServerProcess::start() {
 
 Task<void> ServerProcess::stop() {
   auto& i = *impl_;
-  (void)i.runtime.files().remove(i.path("ready"));
+  // A server that was refused because another one serves this directory leaves that one's file alone.
+  if (!i.address.empty()) (void)i.runtime.files().remove(i.path("ready"));
   if (i.loop) co_await i.loop->stop();
   if (i.http) co_await i.http->stop();
   co_await i.tasks.stop();

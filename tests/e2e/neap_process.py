@@ -1,4 +1,4 @@
-"""One `neap server` (or lab) under test and a client of its API. Standard library only.
+"""One `neap server` under test and a client of its API. Standard library only.
 
 NEAP_PROGRAM names the program, NEAP_STORY the folder in which story_test left its run.
 """
@@ -12,7 +12,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -135,17 +134,6 @@ class ServerTest(unittest.TestCase):
         cls.server = Server(cls.folder / "server")
         cls.addClassCleanup(cls.server.end)
         cls.server.start()
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("lab", timeout=120)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def story_summary() -> dict:

@@ -9,6 +9,8 @@
 namespace neap::app {
 namespace {
 
+// Until agents renew their certificates by themselves a node joins again after this.
+constexpr Duration kNodeCertificateLife = std::chrono::hours(24 * 30);
 constexpr std::string_view kTokenPrefix = "/join-tokens/";
 constexpr std::string_view kMappedPrefix = "::ffff:";  // an IPv4 peer on a socket of both families
 
@@ -124,7 +126,7 @@ Task<Result<Json>> JoinDesk::join(Json body, std::string peer_host) {
                    "the join token is not valid; make a new one");
   NEAP_CO_TRY(const auto certificate,
               deps_.authority.issue_node(get_string(body, "request"), claim.node, addresses_for(peer_host),
-                                         deps_.runtime.clock().wall()));
+                                         deps_.runtime.clock().wall(), {.node = kNodeCertificateLife}));
   NEAP_CO_TRY_VOID(
       co_await create_node(claim.node, claim.site, std::string(api::enum_name(claim.capacity_type))));
   co_return Json{{"certificate", certificate},

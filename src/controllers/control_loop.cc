@@ -22,6 +22,18 @@ api::Labels billing_labels(const api::ObjectMeta& owner) {
   return out;
 }
 
+std::string member_name(const std::string& job, std::int64_t epoch, std::int64_t replica) {
+  return fmt::format("{}-e{}-{}", job, epoch, replica);
+}
+
+void Reservations::settle(const ClusterState& picture, MonoTime now) {
+  constexpr Duration kForgetAfter = 30s;
+  std::erase_if(entries_, [&](const auto& entry) {
+    return now - entry.second.made > kForgetAfter ||
+           picture.find<api::Allocation>(entry.first.namespace_, entry.first.name) != nullptr;
+  });
+}
+
 struct ControlLoop::Impl {
   Impl(Dependencies d, Options o)
       : deps(std::move(d)),
@@ -31,7 +43,10 @@ struct ControlLoop::Impl {
 
   Dependencies deps;
   Options options;
-  ClusterState state;
+  ClusterState state;    // follows the watches at any moment
+  ClusterState picture;  // what a pass reads: it stays as it is while the pass awaits its writes
+  std::uint64_t pictured = 0;
+  Reservations reserved;
   Notifier changed;
   TaskGroup tasks;
   int unsynced = 0;  // kinds that were not listed yet
@@ -118,12 +133,14 @@ Task<void> ControlLoop::Impl::follow_leases() {
       state.leases.erase(name);
       return;
     }
-    LeaseView view;
-    if (auto renewed = parse_rfc3339(get_string(*spec, "renewTime"))) view.renewed = *renewed;
-    view.duration = std::chrono::seconds(get_int(*spec, "leaseDurationSeconds", 40));
-    state.leases[name] = view;
+    const std::string renew_time(get_string(*spec, "renewTime"));
+    const auto [it, is_new] = state.leases.try_emplace(name);
+    if (is_new || it->second.renew_time != renew_time) it->second.seen = deps.runtime.executor().now();
+    it->second.renew_time = renew_time;
+    it->second.duration = std::chrono::seconds(get_int(*spec, "leaseDurationSeconds", 40));
   };
-  auto clear = [this] { state.leases.clear(); };
+  // Listing again keeps what is known of when each was renewed.
+  auto clear = [] {};
   client::ResourcePath path{.group = "coordination.k8s.io",
                             .version = "v1",
                             .plural = "leases",
@@ -134,12 +151,18 @@ Task<void> ControlLoop::Impl::follow_leases() {
 }
 
 Task<void> ControlLoop::Impl::pass() {
+  if (const auto now = changed.generation(); pictured != now) {
+    picture = state;
+    pictured = now;
+  }
+  reserved.settle(picture, deps.runtime.executor().now());
   const Pass view{.runtime = deps.runtime,
                   .client = deps.client,
                   .publisher = deps.publisher,
                   .decisions = deps.decisions,
                   .options = options,
-                  .state = state,
+                  .state = picture,
+                  .reserved = reserved,
                   .ctx = tasks.context()};
   using Step = Task<Status> (*)(const Pass&);
   static constexpr std::pair<const char*, Step> kSteps[] = {{"nodes", reconcile_nodes},

@@ -11,8 +11,8 @@ namespace {
 
 Task<Status> mark_lost_node(const Pass& pass, const api::Node& node) {
   const auto lease = pass.state.leases.find(node.metadata.name);
-  if (lease == pass.state.leases.end() || !lease->second.renewed) co_return ok();
-  const auto late = pass.wall() - *lease->second.renewed;
+  if (lease == pass.state.leases.end()) co_return ok();
+  const auto late = pass.now() - lease->second.seen;
   if (late <= lease->second.duration) co_return ok();
   const auto* ready = api::find_condition(node.status.conditions, "Ready");
   if (ready && ready->status == "Unknown") co_return ok();

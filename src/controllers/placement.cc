@@ -37,7 +37,33 @@ policy::CapacityType to_policy(api::CapacityType type) {
   return policy::CapacityType::kOwned;
 }
 
-scheduler::Node to_scheduler(const Pass& pass, const api::Node& node) {
+using HeldByNode = std::map<std::string, std::vector<const api::Resources*>>;
+
+// Allocations that are not ended, and what is promised to ones that the picture does not show yet: by this
+// leader a moment ago, or by an epoch that was planned before a restart. `owner` asks for a new place: what
+// it was promised before does not count.
+HeldByNode held_by_node(const Pass& pass, const std::string& owner) {
+  HeldByNode out;
+  for (const auto& [key, allocation] : pass.state.all<api::Allocation>())
+    if (holds_resources(allocation)) out[allocation.spec.node].push_back(&allocation.spec.resources);
+  const auto& reserved = pass.reserved.entries();
+  for (const auto& [key, entry] : reserved)
+    if (entry.owner != owner && !pass.state.find<api::Allocation>(key.namespace_, key.name))
+      out[entry.node].push_back(&entry.resources);
+  for (const auto& [key, job] : pass.state.all<api::TrainingJob>()) {
+    if (job.status.phase != "Reserved") continue;
+    const auto run = std::ranges::find(job.status.runs, job.status.epoch, &api::RunRecord::epoch);
+    if (run == job.status.runs.end()) continue;
+    for (std::size_t i = 0; i < run->nodes.size(); ++i) {
+      const ObjectKey member{key.namespace_, member_name(key.name, run->epoch, std::int64_t(i))};
+      if (!reserved.contains(member) && !pass.state.find<api::Allocation>(member.namespace_, member.name))
+        out[run->nodes[i]].push_back(&job.spec.resources);
+    }
+  }
+  return out;
+}
+
+scheduler::Node to_scheduler(const api::Node& node, const HeldByNode& held_by) {
   scheduler::Node out;
   out.name = node.metadata.name;
   out.site = node.spec.site;
@@ -56,9 +82,10 @@ scheduler::Node to_scheduler(const Pass& pass, const api::Node& node) {
   out.is_reclaimed = condition_is_true(node.status.conditions, "Interrupting") ||
                      node.metadata.deletionTimestamp.has_value();
   out.versions = node.status.runtimes;
-  for (const auto& [key, allocation] : pass.state.all<api::Allocation>()) {
-    if (allocation.spec.node != out.name || !holds_resources(allocation)) continue;
-    const auto& held = allocation.spec.resources;
+  const auto holders = held_by.find(out.name);
+  if (holders == held_by.end()) return out;
+  for (const auto* holder : holders->second) {
+    const auto& held = *holder;
     out.cores_free.value = std::max<std::int64_t>(0, out.cores_free.value - held.cpu.value);
     out.memory_free.value = std::max<std::int64_t>(0, out.memory_free.value - held.memory.value);
     for (const auto& [model, amount] : held.accelerators)
@@ -84,10 +111,9 @@ dataguard::DataPolicyTable data_policies_of(const Pass& pass, const std::string&
   return out;
 }
 
-// Where a replica of this object was decided a moment ago, and the watch has not shown it yet, the name
-// collides and nothing is created twice; so the snapshot may lag without harm.
 // A rule that does not compile is an error, not a rule less: it may be the one that keeps work in.
-Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project) {
+Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project,
+                                        const std::string& owner) {
   scheduler::Snapshot out;
   for (const auto& [key, site] : pass.state.all<api::Site>()) {
     scheduler::Site s{.name = site.metadata.name,
@@ -103,7 +129,8 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
                          .to = link.spec.to,
                          .bandwidth = double(link.spec.bandwidthMbps) * 1e6 / 8,
                          .rtt = Duration(std::int64_t(link.spec.rttMs * 1e6))});
-  for (const auto& [key, node] : pass.state.all<api::Node>()) out.nodes.push_back(to_scheduler(pass, node));
+  const auto held = held_by_node(pass, owner);
+  for (const auto& [key, node] : pass.state.all<api::Node>()) out.nodes.push_back(to_scheduler(node, held));
   for (const auto& [key, policy] : pass.state.all<api::SchedulingPolicy>()) {
     if (key.namespace_ != project) continue;
     for (const auto& rule : policy.spec.rules) {
@@ -151,9 +178,9 @@ scheduler::CostStrategy to_scheduler(std::string_view strategy) {
   return scheduler::CostStrategy::kBalanced;
 }
 
-Placement decide_one(const Pass& pass, const scheduler::Request& request) {
+Placement decide_one(const Pass& pass, const scheduler::Request& request, const std::string& owner = {}) {
   Placement out;
-  const auto snapshot = snapshot_of(pass, request.project);
+  const auto snapshot = snapshot_of(pass, request.project, owner);
   if (!snapshot) {
     out.message = snapshot.error().message;
     return out;
@@ -254,7 +281,7 @@ Placement place_job(const Pass& pass, const api::TrainingJob& job, const Resolve
   for (const auto& word : job.spec.allowedSites)
     if (const auto* site = pass.state.resolve_site(word)) data.allowed_sites.push_back(site->metadata.name);
   request.data.push_back(std::move(data));
-  return decide_one(pass, request);
+  return decide_one(pass, request, "TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name);
 }
 
 Placement place_service_replica(const Pass& pass, const api::InferenceService& service,

@@ -102,6 +102,7 @@ Task<Status> create_replica(const Pass& pass, InferenceService& s, const Replica
     client::TypedClient<Allocation> client(pass.client);
     co_return tolerate_races(co_await client.remove(pass.ctx, s.metadata.namespace_, ended->metadata.name));
   }
+  if (pass.reserved.entries().contains({s.metadata.namespace_, r.name})) co_return ok();  // made a moment ago
   const auto placement = place_service_replica(pass, s, *r.place, r.index);
   if (!placement.explanation.is_null()) s.status.explanation = placement.explanation;
   if (!placement.placed) {

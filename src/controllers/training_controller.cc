@@ -23,7 +23,7 @@ using api::TrainingJob;
 using Members = std::vector<const Allocation*>;
 
 std::string allocation_name(const TrainingJob& job, std::int64_t replica) {
-  return fmt::format("{}-e{}-{}", job.metadata.name, job.status.epoch, replica);
+  return member_name(job.metadata.name, job.status.epoch, replica);
 }
 
 RunRecord* current_run(TrainingJob& job) {
@@ -58,9 +58,8 @@ std::int64_t count_repeated_steps(const std::vector<RunRecord>& runs) {
 
 bool node_is_gone(const Pass& pass, const std::string& node) {
   const auto lease = pass.state.leases.find(node);
-  if (lease == pass.state.leases.end() || !lease->second.renewed)
-    return pass.state.find<api::Node>("", node) == nullptr;
-  return pass.wall() > *lease->second.renewed + lease->second.duration + pass.options.lease_grace;
+  if (lease == pass.state.leases.end()) return pass.state.find<api::Node>("", node) == nullptr;
+  return pass.now() > lease->second.seen + lease->second.duration + pass.options.lease_grace;
 }
 
 Task<Status> plan_epoch(const Pass& pass, TrainingJob& job) {
@@ -87,6 +86,12 @@ Task<Status> plan_epoch(const Pass& pass, TrainingJob& job) {
   run.capacityType = placement.capacity_type;
   run.nodes = placement.nodes;
   run.startedAt = pass.wall();
+  for (std::size_t i = 0; i < run.nodes.size(); ++i)
+    pass.reserved.add({job.metadata.namespace_, allocation_name(job, std::int64_t(i))},
+                      {.node = run.nodes[i],
+                       .owner = "TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name,
+                       .resources = job.spec.resources,
+                       .made = pass.now()});
   job.status.runs.push_back(std::move(run));
   Json record{{"time", format_rfc3339(pass.wall(), 3)},
               {"object", "trainingjob/" + job.metadata.namespace_ + "/" + job.metadata.name},
@@ -140,21 +145,21 @@ Task<Status> create_members(const Pass& pass, const TrainingJob& job, const RunR
   co_return ok();
 }
 
-// Asks all members to stop; true when all have ended or their node is gone.
+// Asks all members to stop; true when all have ended or their node is gone. A lost node's members are told,
+// too: its agent may come back with one that was prepared and waits.
 Task<Result<bool>> stop_members(const Pass& pass, const Members& members) {
   bool all_ended = true;
   for (const auto* a : members) {
     if (is_ended(*a)) continue;
-    if (!node_is_gone(pass, a->spec.node)) {
-      all_ended = false;
-      if (a->spec.desired != "Stop") {
-        auto next = *a;
-        next.spec.desired = "Stop";
-        NEAP_CO_TRY_VOID(co_await write_spec(pass, std::move(next)));
-      }
+    const bool gone = node_is_gone(pass, a->spec.node);
+    if (!gone) all_ended = false;
+    auto next = *a;
+    if (a->spec.desired != "Stop") {
+      next.spec.desired = "Stop";
+      NEAP_CO_TRY_VOID(co_await write_spec(pass, std::move(next)));
       continue;
     }
-    auto next = *a;
+    if (!gone) continue;
     next.status.phase = "Released";
     next.status.reason = "NodeLost";
     next.status.message =
@@ -302,10 +307,13 @@ Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& 
     complete(job, members, pass.wall());
     co_return ok();
   }
-  const bool lost_one = std::ranges::any_of(members, [&](const auto* a) {
-    return a->status.phase == "Failed" || a->status.phase == "Released" ||
-           (!is_ended(*a) && node_is_gone(pass, a->spec.node));
-  });
+  const bool lost_one = std::int64_t(members.size()) < job.spec.replicas ||
+                        std::ranges::any_of(
+                            members,
+                            [&](const auto* a) {
+                              return a->status.phase == "Failed" || a->status.phase == "Released" ||
+                                     (!is_ended(*a) && node_is_gone(pass, a->spec.node));
+                            });
   if (lost_one || job.spec.suspend) {
     job.status.phase = "Draining";
     job.status.message = "stopping the remaining members";
@@ -318,6 +326,11 @@ Task<Status> reconcile_job(const Pass& pass, const TrainingJob& before) {
   const auto& phase = before.status.phase;
   const auto members =
       pass.state.allocations_of(job.metadata.namespace_, "TrainingJob", job.metadata.name, job.status.epoch);
+  // What an older epoch left behind, or a node brought back with it, neither runs nor holds capacity.
+  auto left_over = pass.state.allocations_of(job.metadata.namespace_, "TrainingJob", job.metadata.name);
+  std::erase_if(left_over, [&](const auto* a) { return a->spec.epoch >= job.status.epoch; });
+  NEAP_CO_TRY(const bool cleared, co_await stop_members(pass, left_over));
+  (void)cleared;
   if (phase == "Succeeded" || phase == "Failed") {
     auto stopped = co_await stop_members(pass, members);
     co_return stopped ? ok() : fail(std::move(stopped).error());

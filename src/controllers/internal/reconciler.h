@@ -1,12 +1,39 @@
 // What every controller of the loop gets, and the small operations they share.
 #pragma once
 
+#include <map>
 #include <string>
+#include <type_traits>
 
 #include "neap/client/typed.h"
 #include "neap/controllers/controller.h"
 
 namespace neap::controllers {
+
+// Name of a gang member's allocation.
+std::string member_name(const std::string& job, std::int64_t epoch, std::int64_t replica);
+
+// Reservations: capacity that this leader gave away and its picture does not show yet. Without them two
+// requests of one pass, or of two quick ones, would get the same cores.
+class Reservations {
+ public:
+  struct Entry {
+    std::string node, owner;
+    api::Resources resources;
+    MonoTime made{};
+  };
+  // `allocation` is the key of the one that will be created; `owner` does not count its own.
+  void add(ObjectKey allocation, Entry entry) {
+    entries_.insert_or_assign(std::move(allocation), std::move(entry));
+  }
+  void remove(const ObjectKey& allocation) { entries_.erase(allocation); }
+  // Forgets what the picture shows, and what was never written.
+  void settle(const ClusterState& picture, MonoTime now);
+  const std::map<ObjectKey, Entry>& entries() const { return entries_; }
+
+ private:
+  std::map<ObjectKey, Entry> entries_;
+};
 
 struct Pass {
   io::Runtime& runtime;
@@ -14,10 +41,12 @@ struct Pass {
   ModelPublisher& publisher;
   const RecordSink& decisions;
   const Options& options;
-  const ClusterState& state;
+  const ClusterState& state;  // does not change during a pass
+  Reservations& reserved;
   CallContext ctx;
 
   WallTime wall() const { return runtime.clock().wall(); }
+  MonoTime now() const { return runtime.executor().now(); }
 };
 
 // A conflict or a concurrent create is not a failure: the next pass sees the newer object.
@@ -26,9 +55,19 @@ Status tolerate_races(Status status);
 template <class T>
 Task<Status> create_if_absent(const Pass& pass, T object) {
   if (pass.state.find<T>(object.metadata.namespace_, object.metadata.name)) co_return ok();
+  const auto key = key_of(object);
+  if constexpr (std::is_same_v<T, api::Allocation>)
+    pass.reserved.add(key,
+                      {.node = object.spec.node,
+                       .owner = object.spec.ownerKind + "/" + key.namespace_ + "/" + object.spec.ownerName,
+                       .resources = object.spec.resources,
+                       .made = pass.now()});
   client::TypedClient<T> client(pass.client);
   auto created = co_await client.create(pass.ctx, std::move(object));
-  if (!created && created.error().code != Code::kAlreadyExists) co_return fail(std::move(created).error());
+  if (!created && created.error().code != Code::kAlreadyExists) {
+    if constexpr (std::is_same_v<T, api::Allocation>) pass.reserved.remove(key);
+    co_return fail(std::move(created).error());
+  }
   co_return ok();
 }
 

@@ -51,7 +51,8 @@ class PlacementTest : public ::testing::Test {
   }
   Placement place(ResolvedInputs inputs = {}) {
     const RecordSink decisions = [](Json) -> Task<Status> { co_return ok(); };
-    const Pass pass{machine_.runtime(), client_, publisher_, decisions, options_, state_, {}};
+    Reservations reserved;
+    const Pass pass{machine_.runtime(), client_, publisher_, decisions, options_, state_, reserved, {}};
     return place_job(pass, job_, inputs);
   }
 

@@ -27,8 +27,11 @@ ObjectKey key_of(const T& object) {
 template <class T>
 using ObjectMap = std::map<ObjectKey, T>;
 
+// A lease as this leader sees it: the clock of the node that renews it may be wrong, and a leader that was
+// away has not seen what happened meanwhile, so only changes of renewTime count, by the leader's own clock.
 struct LeaseView {
-  std::optional<WallTime> renewed;
+  std::string renew_time;
+  MonoTime seen{};  // when renew_time last changed here
   Duration duration{std::chrono::seconds(40)};
 };
 

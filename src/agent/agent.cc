@@ -11,7 +11,10 @@ struct Agent::Impl {
   Impl(Dependencies d, AgentOptions o)
       : deps(d),
         options(std::move(o)),
-        table(deps, options, [this] { return link.lease_is_valid(); }),
+        table(deps, options,
+              {.is_valid = [this] { return link.lease_is_valid(); },
+               .is_renewed = [this] { return link.lease_is_renewed(); },
+               .lapses = [this] { return link.lease_lapses(); }}),
         link(deps, options, table),
         tasks(deps.runtime.executor()) {}
 
@@ -52,6 +55,7 @@ Task<Status> Agent::start() {
   auto& i = *impl_;
   for (const auto* name : {"/allocations", "/run"})
     NEAP_CO_TRY_VOID(i.deps.runtime.files().make_directories(i.options.state_directory + name, 0700));
+  i.link.restore_lease();
   NEAP_CO_TRY_VOID(co_await i.table.restore(i.tasks.context()));
   i.tasks.spawn(i.watch_for_reclaim());
   i.link.start();

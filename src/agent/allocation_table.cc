@@ -10,13 +10,17 @@ std::string store_key(const std::string& ns, const std::string& name) {
   return std::string(kPrefix) + ns + "/" + name;
 }
 
+bool is_ended_phase(std::string_view phase) {
+  return phase == "Succeeded" || phase == "Failed" || phase == "Released";
+}
+
 }  // namespace
 
 AllocationTable::AllocationTable(const Agent::Dependencies& deps, const AgentOptions& options,
-                                 std::function<bool()> lease_is_valid)
+                                 LeaseFacts lease)
     : deps_(deps),
       options_(options),
-      lease_is_valid_(std::move(lease_is_valid)),
+      lease_(std::move(lease)),
       changed_(deps.runtime.executor()),
       tasks_(deps.runtime.executor()) {
   tasks_.spawn(keep_persisting());
@@ -56,16 +60,15 @@ Task<Status> AllocationTable::restore(CallContext ctx) {
     auto json = parse_json(item.value);
     if (!json) co_return fail(std::move(json).error(), "reading " + item.key + " from the local store");
     NEAP_CO_TRY(const auto allocation, api::from_json<api::Allocation>(*json));
-    launch(allocation);
+    launch(allocation, false);
   }
   co_return ok();
 }
 
-void AllocationTable::launch(const api::Allocation& allocation) {
+void AllocationTable::launch(const api::Allocation& allocation, bool confirmed) {
   const Key key{allocation.metadata.namespace_, allocation.metadata.name};
   auto& entry = entries_[key];
-  WorkerContext context{
-      .deps = deps_, .options = options_, .lease_is_valid = lease_is_valid_, .background = tasks_};
+  WorkerContext context{.deps = deps_, .options = options_, .lease = lease_, .background = tasks_};
   auto changed = [this, key] {
     if (const auto it = entries_.find(key); it != entries_.end()) ++it->second.version;
     unsaved_.insert(key);
@@ -80,45 +83,66 @@ void AllocationTable::launch(const api::Allocation& allocation) {
   else
     return;
   ++entry.version;  // what this life knows is sent once
-  if (!entry.worker->has_ended()) tasks_.spawn(run(key, entry.worker.get()));
+  if (confirmed) entry.worker->confirm();
+  if (!entry.worker->has_ended()) entry.running = tasks_.spawn(run(key, entry.worker.get()));
 }
 
 Task<void> AllocationTable::run(Key key, Worker* worker) {
   co_await worker->run(tasks_.context());
-  const auto it = entries_.find(key);
-  if (it == entries_.end() || it->second.worker.get() != worker || !it->second.deleted ||
-      !worker->has_ended())
+  auto it = entries_.find(key);
+  if (it == entries_.end() || it->second.worker.get() != worker) co_return;
+  if (!it->second.deleted || !worker->has_ended()) {
+    it->second.running = false;
     co_return;
+  }
   (void)co_await deps_.store.remove(tasks_.context(), store_key(key.first, key.second), std::nullopt);
   (void)deps_.runtime.files().remove_tree(options_.state_directory + "/allocations/" +
                                           worker->allocation().metadata.uid);
-  entries_.erase(key);
+  it = entries_.find(key);
+  const auto successor = std::move(it->second.successor);
+  entries_.erase(it);
+  if (!successor) co_return;
+  if (auto status = co_await apply(tasks_.context(), *successor); !status)
+    deps_.log.error("an allocation could not take the place of its predecessor",
+                    {{"allocation", key.second}, telemetry::Field(status.error())});
 }
 
 Task<Status> AllocationTable::apply(CallContext ctx, const api::Allocation& desired) {
   const Key key{desired.metadata.namespace_, desired.metadata.name};
+  const bool over = is_ended_phase(desired.status.phase);
   const auto it = entries_.find(key);
   if (it != entries_.end() && it->second.worker &&
       it->second.worker->allocation().metadata.uid == desired.metadata.uid) {
     auto& worker = *it->second.worker;
     auto next = worker.allocation();
     next.spec = desired.spec;
-    if (api::to_json(next) == api::to_json(worker.allocation())) co_return ok();
-    NEAP_CO_TRY_VOID(co_await persist(ctx, next));
-    if (const auto again = entries_.find(key); again != entries_.end() && again->second.worker)
+    const bool same = api::to_json(next) == api::to_json(worker.allocation());
+    if (!same) NEAP_CO_TRY_VOID(co_await persist(ctx, next));
+    const auto again = entries_.find(key);
+    if (again == entries_.end() || !again->second.worker) co_return ok();
+    if (!same) {
       again->second.worker->update(desired.spec);
+      // A report may have been saved meanwhile with what was wanted before.
+      unsaved_.insert(key);
+      changed_.notify_all();
+    }
+    again->second.worker->confirm();
+    // The server gave it up while this node was out of reach: nobody waits for it any more.
+    if (over && !again->second.worker->has_ended()) again->second.worker->request_stop("Superseded");
     co_return ok();
   }
   if (it != entries_.end()) NEAP_CO_TRY_VOID(co_await remove(ctx, key.first, key.second));
-  if (entries_.contains(key))
-    co_return ok();  // its predecessor still stops; the watch or the next list brings it again
-  if (desired.metadata.deletionTimestamp || desired.spec.desired == "Stop") {
-    if (desired.status.phase == "Succeeded" || desired.status.phase == "Failed" ||
-        desired.status.phase == "Released")
-      co_return ok();
+  if (const auto old = entries_.find(key); old != entries_.end()) {
+    old->second.successor = desired;  // run() comes back to it
+    co_return ok();
   }
+  if (over && (desired.metadata.deletionTimestamp || desired.spec.desired == "Stop")) co_return ok();
   NEAP_CO_TRY_VOID(co_await persist(ctx, desired));
-  launch(desired);
+  if (const auto other = entries_.find(key); other != entries_.end()) {
+    if (other->second.worker) other->second.worker->update(desired.spec);
+    co_return ok();
+  }
+  launch(desired, true);
   co_return ok();
 }
 
@@ -127,7 +151,8 @@ Task<Status> AllocationTable::remove(CallContext ctx, const std::string& ns, con
   const auto it = entries_.find(key);
   if (it == entries_.end()) co_return ok();
   it->second.deleted = true;
-  if (it->second.worker && !it->second.worker->has_ended()) {
+  it->second.successor.reset();
+  if (it->second.running) {
     it->second.worker->request_stop("Deleted");
     co_return ok();  // run() finishes the removal
   }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <csignal>
 
 #include "internal/job_socket.h"
 #include "internal/worker.h"
@@ -11,6 +12,7 @@ namespace {
 
 // A program that was asked to stop and could save its state exits so (EX_TEMPFAIL); python/neap does.
 constexpr int kExitInterrupted = 75;
+constexpr Duration kLeasePoll = 250ms;
 constexpr std::size_t kSocketPathMax = 100;  // sockaddr_un holds 108 bytes
 
 class ProcessWorker final : public Worker {
@@ -164,13 +166,21 @@ Task<bool> ProcessWorker::wait_for_commit(CallContext ctx) {
       report("Released", stop_reason(), "stopped before its epoch was committed");
       co_return false;
     }
-    if (allocation_.spec.committedEpoch == allocation_.spec.epoch) co_return true;
+    if (lease_is_lost()) {
+      report("Released", "LeaseExpired", "the server was out of reach; another member may have its place");
+      co_return false;
+    }
+    // What the disk remembers may be outdated: a start needs the server's word from after the restart.
+    if (allocation_.spec.committedEpoch == allocation_.spec.epoch && confirmed_ &&
+        context_.lease.is_renewed())
+      co_return true;
     if (allocation_.spec.committedEpoch > allocation_.spec.epoch) {
       report("Released", "Superseded",
              fmt::format("epoch {} was committed instead", allocation_.spec.committedEpoch));
       co_return false;
     }
-    if (!co_await wake_.wait(ctx, seen)) co_return false;
+    (void)co_await wake_.wait(ctx.with_deadline(context_.executor().now() + kLeasePoll), seen);
+    if (ctx.cancel.is_cancelled()) co_return false;
   }
 }
 
@@ -258,25 +268,27 @@ Status ProcessWorker::start_programs() {
 Task<void> ProcessWorker::supervise(CallContext ctx) {
   auto& processes = context_.deps.processes;
   const auto id = allocation_.metadata.uid;
-  TaskGroup side(context_.executor());
   bool asked = false;
+  std::optional<MonoTime> lost;
   while (processes.is_running(id)) {
-    if (!asked && !context_.lease_is_valid()) request_stop("LeaseExpired");
+    const auto now = context_.executor().now();
+    if (!lost && lease_is_lost()) {
+      lost = now;
+      request_stop("LeaseExpired");
+    }
+    // A successor starts soon after the lease ended, however long this one would like to save its state.
+    if (lost && now - *lost > context_.options.lease_stop_grace) (void)processes.signal(id, SIGKILL);
     if (!asked && stop_wanted()) {
       asked = true;
       report("Draining", stop_reason(), "asked to checkpoint and stop");
-      side.spawn([](executor::ProcessDriver& driver, CallContext c, std::string work_id,
-                    Duration grace) -> Task<void> {
+      background().spawn([](executor::ProcessDriver& driver, CallContext c, std::string work_id,
+                            Duration grace) -> Task<void> {
         (void)co_await driver.stop(c, work_id, grace);
-      }(processes, side.context(), id, context_.options.stop_grace));
+      }(processes, ctx, id, context_.options.stop_grace));
     }
-    (void)co_await processes.wait(ctx.with_deadline(context_.executor().now() + 250ms), id);
-    if (ctx.cancel.is_cancelled()) {
-      co_await side.stop();
-      co_return;
-    }
+    (void)co_await processes.wait(ctx.with_deadline(now + kLeasePoll), id);
+    if (ctx.cancel.is_cancelled()) co_return;
   }
-  co_await side.stop();
   auto exit = co_await processes.wait(ctx, id);
   co_await finish(ctx, exit ? *exit : executor::WorkExit{.code = -1});
 }

@@ -27,6 +27,7 @@ ServerLink::ServerLink(const Agent::Dependencies& deps, const AgentOptions& opti
       options_(options),
       table_(table),
       born_(deps.runtime.executor().now()),
+      lease_changed_(deps.runtime.executor()),
       node_changed_(deps.runtime.executor()),
       tasks_(deps.runtime.executor()) {}
 
@@ -130,13 +131,38 @@ Task<Status> ServerLink::renew_lease() {
         {});
   }
   if (!patched) co_return fail(std::move(patched).error());
-  renewed_ = asked;  // the server may count from its own clock: the earlier instant is the safe one
+  lease_was_renewed(asked);
   co_return ok();
+}
+
+void ServerLink::lease_was_renewed(MonoTime asked) {
+  const auto now = deps_.runtime.executor().now();
+  if (!lease_is_valid()) {
+    ++lapses_;
+    in_step_ = false;
+    if (round_) round_->cancel();
+  }
+  // The server may have taken the node for lost.
+  if (now >= renewed_.value_or(born_) + options_.lease_duration / 2) node_changed_.notify_all();
+  renewed_ = asked;  // the server may count from its own clock: the earlier instant is the safe one
+  // Not synced: programs that outlive this one outlive it on the same boot.
+  if (auto file = deps_.runtime.files().open(options_.state_directory + "/lease", io::OpenMode::kCreate))
+    (void)(*file)->write_at(0, format_rfc3339(deps_.runtime.clock().wall() - (now - asked), 6));
+  lease_changed_.notify_all();
+}
+
+void ServerLink::restore_lease() {
+  const auto text = deps_.runtime.files().read_file(options_.state_directory + "/lease", 64);
+  if (!text) return;  // nothing ran here before
+  const auto renewed = parse_rfc3339(*text);
+  const auto age = renewed ? deps_.runtime.clock().wall() - *renewed : options_.lease_duration;
+  // A clock that went back tells nothing: the lease counts as over.
+  born_ = deps_.runtime.executor().now() -
+          (age < Duration{0} ? options_.lease_duration : std::min<Duration>(age, options_.lease_duration));
 }
 
 Task<void> ServerLink::keep_lease() {
   for (;;) {
-    const bool was_lost = renewed_ && !lease_is_valid();
     auto status = co_await renew_lease();
     if (tasks_.context().cancel.is_cancelled()) co_return;
     if (connected_ != status.has_value()) {
@@ -147,7 +173,6 @@ Task<void> ServerLink::keep_lease() {
         deps_.log.warning("the server cannot be reached; serving goes on",
                           {telemetry::Field(status.error())});
     }
-    if (status && was_lost) node_changed_.notify_all();
     if (!co_await sleep_for(deps_.runtime.executor(), tasks_.context(),
                             status ? options_.lease_renew : options_.lease_renew / 4))
       co_return;
@@ -155,7 +180,14 @@ Task<void> ServerLink::keep_lease() {
 }
 
 Task<Status> ServerLink::list_and_watch() {
-  const auto ctx = tasks_.context();
+  // The lease first: what is listed under it cannot have been given away meanwhile.
+  while (!lease_is_renewed()) {
+    const auto seen = lease_changed_.generation();
+    NEAP_CO_TRY_VOID(co_await lease_changed_.wait(tasks_.context(), seen));
+  }
+  const auto lapses = lapses_;
+  round_.emplace(tasks_.context().cancel);
+  const auto ctx = tasks_.context().with_cancel(round_->token());
   auto path = client::TypedClient<api::Allocation>::path("", "");
   client::ListOptions options;
   options.field_selector = "spec.node=" + options_.node;
@@ -168,6 +200,8 @@ Task<Status> ServerLink::list_and_watch() {
       NEAP_CO_TRY_VOID(co_await table_.apply(ctx, allocation));
     }
   NEAP_CO_TRY_VOID(co_await table_.retain(ctx, names));
+  if (lapses != lapses_) co_return ok();
+  if (!std::exchange(in_step_, true)) lease_changed_.notify_all();
   const auto* metadata = find_path(list, {"metadata"});
   const std::string revision(metadata ? get_string(*metadata, "resourceVersion") : "");
   NEAP_CO_TRY(auto watch, co_await deps_.client.watch(ctx, path, options, revision));
@@ -209,12 +243,16 @@ Task<Status> ServerLink::send_one(api::Allocation allocation) {
 Task<void> ServerLink::send_statuses() {
   Duration backoff = kBackoffFirst;
   for (;;) {
+    while (!in_step_) {
+      const auto seen_lease = lease_changed_.generation();
+      if (!co_await lease_changed_.wait(tasks_.context(), seen_lease)) co_return;
+    }
     const auto seen = table_.changed().generation();
     bool all_sent = true;
     for (auto& allocation : table_.unsent()) {
       auto status = co_await send_one(std::move(allocation));
       if (tasks_.context().cancel.is_cancelled()) co_return;
-      if (!status) {
+      if (!status || !in_step_) {
         all_sent = false;
         break;
       }

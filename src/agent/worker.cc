@@ -1,16 +1,23 @@
 #include "internal/worker.h"
 
+#include <utility>
+
 namespace neap::agent {
 
 Worker::Worker(WorkerContext context, api::Allocation allocation, std::function<void()> changed)
     : context_(std::move(context)),
       allocation_(std::move(allocation)),
       wake_(context_.deps.runtime.executor()),
-      changed_(std::move(changed)) {}
+      changed_(std::move(changed)),
+      lapses_(context_.lease.lapses()) {}
 
 void Worker::update(const api::AllocationSpec& spec) {
   allocation_.spec = spec;
   wake_.notify_all();
+}
+
+void Worker::confirm() {
+  if (!std::exchange(confirmed_, true)) wake_.notify_all();
 }
 
 void Worker::request_stop(std::string reason) {

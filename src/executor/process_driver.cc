@@ -176,5 +176,6 @@ Result<std::string> ProcessDriver::read_log_tail(const std::string& directory, s
 }
 
 Task<void> ProcessDriver::close() { co_await tasks_.stop(); }
+void ProcessDriver::abandon() { tasks_.abandon(); }
 
 }  // namespace neap::executor

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -13,8 +14,7 @@ namespace neap::agent {
 
 class AllocationTable {
  public:
-  AllocationTable(const Agent::Dependencies& deps, const AgentOptions& options,
-                  std::function<bool()> lease_is_valid);
+  AllocationTable(const Agent::Dependencies& deps, const AgentOptions& options, LeaseFacts lease);
   ~AllocationTable();
 
   // Everything the local store knows, running again where it should.
@@ -41,17 +41,19 @@ class AllocationTable {
   struct Entry {
     std::unique_ptr<Worker> worker;
     std::uint64_t version = 0, sent_version = 0;
+    bool running = false;  // run() has not returned: the worker must stay
     bool deleted = false;
+    std::optional<api::Allocation> successor;  // of the same name, once this one has stopped
   };
   using Key = std::pair<std::string, std::string>;
-  void launch(const api::Allocation& allocation);
+  void launch(const api::Allocation& allocation, bool confirmed);
   Task<void> run(Key key, Worker* worker);
   Task<Status> persist(CallContext ctx, const api::Allocation& allocation);
   Task<void> keep_persisting();
 
   const Agent::Dependencies& deps_;
   const AgentOptions& options_;
-  std::function<bool()> lease_is_valid_;
+  LeaseFacts lease_;
   std::map<Key, Entry> entries_;
   std::set<Key> unsaved_;
   Notifier changed_;

@@ -18,6 +18,10 @@ class ServerLink {
 
   // True until the lease that the server last confirmed has run out: a successor may run elsewhere after.
   bool lease_is_valid() const;
+  bool lease_is_renewed() const { return renewed_ && lease_is_valid(); }
+  std::uint64_t lease_lapses() const { return lapses_; }
+  // The lease of the life before goes on: programs that outlived it have no more time than that.
+  void restore_lease();
   bool is_connected() const { return connected_; }
   void set_interrupting(std::string message);
 
@@ -29,6 +33,7 @@ class ServerLink {
   Task<Status> write_node();
   Task<Status> renew_lease();
   Task<Status> list_and_watch();
+  void lease_was_renewed(MonoTime asked);
   Task<Status> send_one(api::Allocation allocation);
   api::NodeStatus node_status() const;
   Task<bool> pause(Duration& backoff);
@@ -38,6 +43,12 @@ class ServerLink {
   AllocationTable& table_;
   MonoTime born_;
   std::optional<MonoTime> renewed_;
+  std::uint64_t lapses_ = 0;
+  // The allocations were listed since the lease last lapsed. Until then what this node would report may be
+  // about work that the server has given up.
+  bool in_step_ = false;
+  std::optional<CancelSource> round_;  // ends the watch, whose connection may be dead without knowing
+  Notifier lease_changed_;
   bool connected_ = false;
   std::string interrupting_;
   Notifier node_changed_;

@@ -11,11 +11,18 @@
 
 namespace neap::agent {
 
+// What work that must not run twice asks about the node's lease.
+struct LeaseFacts {
+  std::function<bool()> is_valid;         // no successor can have been started yet
+  std::function<bool()> is_renewed;       // valid, and by a renewal of this life of the agent
+  std::function<std::uint64_t()> lapses;  // times it ran out; work from before a lapse may have a successor
+};
+
 // What all workers of an agent share.
 struct WorkerContext {
   const Agent::Dependencies& deps;
   const AgentOptions& options;
-  std::function<bool()> lease_is_valid;
+  LeaseFacts lease;
   TaskGroup& background;  // of the agent
 
   Executor& executor() const { return deps.runtime.executor(); }
@@ -31,6 +38,8 @@ class Worker {
 
   // New desired state from the server.
   void update(const api::AllocationSpec& spec);
+  // The server still wants it, as of this life of the agent; what was restored from disk waits for that.
+  void confirm();
   // Stop soon: the node is being taken away, or the owner asked.
   void request_stop(std::string reason);
   const api::Allocation& allocation() const { return allocation_; }
@@ -38,6 +47,8 @@ class Worker {
 
  protected:
   void report(std::string phase, std::string reason = {}, std::string message = {});
+  // True when the lease ran out since this worker was made: its place may have been given away.
+  bool lease_is_lost() const { return !context_.lease.is_valid() || context_.lease.lapses() != lapses_; }
   void touch() { changed_(); }
   bool stop_wanted() const { return !stop_reason_.empty() || allocation_.spec.desired == "Stop"; }
   std::string stop_reason() const { return stop_reason_.empty() ? "Stopped" : stop_reason_; }
@@ -51,10 +62,12 @@ class Worker {
   WorkerContext context_;
   api::Allocation allocation_;
   Notifier wake_;  // desired state or progress changed
+  bool confirmed_ = false;
 
  private:
   std::function<void()> changed_;
   std::string stop_reason_;
+  std::uint64_t lapses_;
   std::optional<MonoTime> counting_since_;
 };
 

@@ -35,6 +35,8 @@ struct AgentOptions {
   std::map<std::string, std::string> runtimes;
   Duration lease_duration = 20s, lease_renew = 4s;
   Duration stop_grace = 20s;
+  // From the end of the lease to SIGKILL; must be less than the controllers' lease_grace.
+  Duration lease_stop_grace = 6s;
   Duration status_interval = 400ms;
 };
 

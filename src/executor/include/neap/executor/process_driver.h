@@ -64,6 +64,7 @@ class ProcessDriver {
   Result<std::string> read_log_tail(const std::string& directory, std::uint64_t bytes);
   // Ends watching; processes live on.
   Task<void> close();
+  void abandon();  // simulated crash: close() that cannot wait
 
  private:
   struct Work;

@@ -312,7 +312,8 @@ void Storm::play() {
   EXPECT_EQ(world_.find_lost_writes(), std::vector<std::string>{});
   EXPECT_TRUE(world_.run(30min, [&] { return world_.unfinished().empty(); })) << world_.unfinished();
   EXPECT_TRUE(world_.run(2min, [&] { return world_.disagreement().empty(); })) << world_.disagreement();
-  EXPECT_TRUE(world_.run(1min, [&] { return world_.serving("press-1", "inspector").active == "inspector-v1"; }));
+  EXPECT_TRUE(
+      world_.run(1min, [&] { return world_.serving("press-1", "inspector").active == "inspector-v1"; }));
   EXPECT_EQ(world_.serving("press-1", "inspector").removals, 0);
   EXPECT_EQ(world_.violations(), std::vector<std::string>{});
 }

@@ -167,7 +167,19 @@ Task<Result<dataguard::ExportPermit>> Border::permit_download(std::string digest
 
 Task<Status> Border::record_download(dataguard::ExportPermit permit, std::string digest,
                                      std::string repository, std::string node, std::uint64_t bytes) {
-  const auto facts = facts_in(digest, repository);
+  auto facts = facts_in(digest, repository);
+  // What nobody attributed yet (its sender's ledger is still on its way) is for the work that fetches it.
+  if (facts.team.empty())
+    for (const auto& [key, allocation] : deps_.state.all<api::Allocation>()) {
+      if (allocation.spec.node != node || controllers::is_ended(allocation)) continue;
+      const auto label = [&](const char* name) {
+        const auto it = allocation.metadata.labels.find(name);
+        return it == allocation.metadata.labels.end() ? std::string{} : it->second;
+      };
+      facts.project = key.namespace_;
+      facts.team = label("team");
+      facts.model = label("model");
+    }
   const auto to = permit.request().destination.site.str();
   if (to == site_ || bytes == 0) co_return ok();
   const auto id = fmt::format("download-{}-{}", node, deps_.audit.size());

@@ -45,13 +45,13 @@ TEST(PolicyAdmission, refuses_a_condition_that_does_not_compile_and_says_where) 
 }
 })j");
   ASSERT_FALSE(status);
-EXPECT_EQ(status.error().code, Code::kInvalidArgument);
-EXPECT_TRUE(status.error().message.starts_with("spec.rules[1].condition: ")) << status.error().message;
+  EXPECT_EQ(status.error().code, Code::kInvalidArgument);
+  EXPECT_TRUE(status.error().message.starts_with("spec.rules[1].condition: ")) << status.error().message;
 }
 
 TEST(PolicyAdmission, refuses_an_action_it_cannot_read) {
-  const auto status =
-      admit("neap.dev", R"j({"spec": {"rules": [{"name": "a", "condition": "true", "action": "go away"}]}})j");
+  const auto status = admit(
+      "neap.dev", R"j({"spec": {"rules": [{"name": "a", "condition": "true", "action": "go away"}]}})j");
   ASSERT_FALSE(status);
   EXPECT_TRUE(status.error().message.starts_with("spec.rules[0].action: ")) << status.error().message;
 }

@@ -116,12 +116,15 @@ class Job:
         """
         if step < self._last_step:
             raise ValueError(f"step {step} was reported after step {self._last_step}; steps only grow")
-        if self._first_step is None:
+        resumed = self.facts.resume.step if self.facts.resume else 0
+        if self._first_step is None and step > resumed:
             self._first_step = step
         self._last_step = step
         self._reported = True
         if self._reporter is not None:
-            progress: dict[str, Any] = {"step": step, "first_step": self._first_step, "metrics": metrics}
+            progress: dict[str, Any] = {"step": step, "metrics": metrics}
+            if self._first_step is not None:
+                progress["first_step"] = self._first_step
             if epoch is not None:
                 progress["epoch"] = epoch
             self._reporter.offer(progress)

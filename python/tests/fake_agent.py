@@ -93,9 +93,10 @@ class FakeAgent:
         if (
             type(step) is not int
             or not isinstance(body.get("metrics"), dict)
-            or set(body) - {"step", "epoch", "metrics"}
+            or type(body.get("first_step", 1)) is not int
+            or set(body) - {"step", "first_step", "epoch", "metrics"}
         ):
-            return "progress has a step, metrics and perhaps an epoch"
+            return "progress has a step, metrics and perhaps an epoch and a first step"
         if step < self._last_step:
             return f"progress went back from {self._last_step}"
         self._last_step = step

@@ -165,21 +165,28 @@ Task<Result<dataguard::ExportPermit>> Border::permit_download(std::string digest
   co_return *std::move(permit);
 }
 
+// What nobody attributed yet (its sender's ledger is still on its way, or a gateway that knows no teams) is
+// for the work on the node that fetched or sent it.
+void Border::attribute(BlobFacts& facts, const std::string& node) const {
+  if (!facts.team.empty()) return;
+  for (const auto& [key, allocation] : deps_.state.all<api::Allocation>()) {
+    const auto label = [&](const char* name) {
+      const auto it = allocation.metadata.labels.find(name);
+      return it == allocation.metadata.labels.end() ? std::string{} : it->second;
+    };
+    if (allocation.spec.node != node || label("team").empty()) continue;
+    if (!facts.model.empty() && facts.model != label("model")) continue;
+    facts.project = key.namespace_;
+    facts.team = label("team");
+    facts.model = label("model");
+    if (!controllers::is_ended(allocation)) return;
+  }
+}
+
 Task<Status> Border::record_download(dataguard::ExportPermit permit, std::string digest,
                                      std::string repository, std::string node, std::uint64_t bytes) {
   auto facts = facts_in(digest, repository);
-  // What nobody attributed yet (its sender's ledger is still on its way) is for the work that fetches it.
-  if (facts.team.empty())
-    for (const auto& [key, allocation] : deps_.state.all<api::Allocation>()) {
-      if (allocation.spec.node != node || controllers::is_ended(allocation)) continue;
-      const auto label = [&](const char* name) {
-        const auto it = allocation.metadata.labels.find(name);
-        return it == allocation.metadata.labels.end() ? std::string{} : it->second;
-      };
-      facts.project = key.namespace_;
-      facts.team = label("team");
-      facts.model = label("model");
-    }
+  attribute(facts, node);
   const auto to = permit.request().destination.site.str();
   if (to == site_ || bytes == 0) co_return ok();
   const auto id = fmt::format("download-{}-{}", node, deps_.audit.size());
@@ -244,6 +251,15 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
     fields["shippedBy"] = fields["node"] = node;
     fields["shippedSequence"] = at;
     fields["from"] = site;  // a node speaks only for its own site
+    if (get_string(entry, "type") == "crossing") {
+      BlobFacts facts{.project = std::string(get_string(entry, "project")),
+                      .team = std::string(get_string(entry, "team")),
+                      .model = std::string(get_string(entry, "model"))};
+      attribute(facts, node);
+      fields["project"] = facts.project;
+      fields["team"] = facts.team;
+      fields["model"] = facts.model;
+    }
     NEAP_CO_TRY_VOID(co_await append(entry));
     if (get_string(entry, "type") == "crossing")
       NEAP_CO_TRY_VOID(co_await bill(entry, fmt::format("{}-{}", node, at)));

@@ -60,6 +60,7 @@ class Border {
   dataguard::Place place_of(const std::string& site) const;
 
  private:
+  void attribute(BlobFacts& facts, const std::string& node) const;
   void learn(const Json& entry);
   void learn_crossing(const Json& entry);
   Task<Status> bill(Json entry, std::string id);

@@ -129,7 +129,7 @@ class StoryTest(unittest.TestCase):
         self.assertGreater(cost["all_public_micros"], 0)
         self.assertGreater(cost["all_private_micros"], 0)
         self.assertLessEqual({"compute", "egress"}, {line["kind"] for line in cost["lines"]})
-        self.assertTrue(all(line["project"] for line in cost["lines"]))
+        self.assertTrue(all(line["project"] and line["team"] and line["model"] for line in cost["lines"]), cost["lines"])
 
     def test_explain(self) -> None:
         e = self.summary["explain"]

@@ -308,7 +308,6 @@ class Story:
             "level": version["spec"]["level"], "declassification": version["spec"]["declassification"],
         }
         self.require(self.summary["collect"]["upload_cuts"] == 1, "the upload of factory-01 was not cut")
-        self.check_nothing_leaked()
         c = self.summary["collect"]
         self.say(f"  {c['records']:,} records, {c['l1_kept_home']:,} L1 kept home, {c['identifiers_masked']:,} identifiers masked, "
                  f"{c['bytes_sent']:,} of {c['bytes_raw']:,} bytes sent; the cut upload went on")
@@ -592,6 +591,7 @@ class Story:
         self.say("  the console shows the same in a browser")
 
     def explain_and_bill(self) -> None:
+        self.check_nothing_leaked()  # here, since training did not wait for it
         self.say("7. explain and bill")
         first = self.first_decision()
         winner = next(site for site in first["sites"] if site.get("chosen"))

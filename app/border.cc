@@ -248,7 +248,8 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
                    {"offered", type.substr(0, 64)},
                    {"reason", "nodes ship crossings, refusals and declassifications only"}};
     auto& fields = entry.get_object();
-    fields["shippedBy"] = fields["node"] = node;
+    fields["shippedBy"] = node;
+    fields["node"] = node;
     fields["shippedSequence"] = at;
     fields["from"] = site;  // a node speaks only for its own site
     if (get_string(entry, "type") == "crossing") {

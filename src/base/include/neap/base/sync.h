@@ -95,7 +95,7 @@ class Notifier {
   std::shared_ptr<State> state_;
 };
 
-// Counting semaphore, first come first served.
+// Counting semaphore. Not fair: who releases may take the permit again before a waiter runs.
 class Semaphore {
  public:
   Semaphore(Executor& executor, std::size_t permits);

@@ -82,16 +82,9 @@ Task<Status> Event::wait(CallContext ctx) {
   auto state = state_;
   if (state->set) co_return ok();
   auto waiter = std::make_shared<Waiter>();
-  const auto at = state->list.waiters.insert(state->list.waiters.end(), waiter);
+  state->list.waiters.push_back(waiter);
   auto status = co_await wait_on(state->executor, std::move(ctx), waiter);
-  if (!status) {
-    for (auto it = state->list.waiters.begin(); it != state->list.waiters.end(); ++it)
-      if (*it == waiter) {
-        state->list.waiters.erase(it);
-        break;
-      }
-  }
-  (void)at;
+  if (!status) state->list.waiters.remove(waiter);
   co_return status;
 }
 

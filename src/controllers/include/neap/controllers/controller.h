@@ -27,7 +27,6 @@ struct Options {
   Duration prepare_timeout = 3min;
   std::uint64_t seed = 1;
   std::string server_site;  // where registry and state live
-  std::string server_node;
 };
 
 class ControlLoop {

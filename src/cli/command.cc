@@ -7,10 +7,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 
 #include "internal/commands.h"
 #include "internal/output.h"
+#include "internal/simulate.h"
 
 namespace neap::cli {
 namespace {
@@ -35,6 +37,7 @@ struct Line {
   VersionOptions version;
   PullOptions pull;
   PolicyEvalOptions policy_eval;
+  std::vector<std::unique_ptr<SimulateCommand>> simulate = make_simulate_commands();
 
   Run run;
   bool needs_server = true;
@@ -192,6 +195,19 @@ void add_server_commands(CLI::App& app, Line& line) {
   eval->add_option("--vars", line.policy_eval.variables_file, "JSON file whose members are the variables");
 }
 
+void add_simulate_commands(CLI::App& app, Line& line) {
+  if (line.simulate.empty()) return;
+  auto* simulate =
+      app.add_subcommand("simulate", "Recorded load through the code that decides; needs no server");
+  simulate->require_subcommand(1);
+  simulate->fallthrough();
+  for (const auto& command : line.simulate)
+    command->add_to(*simulate)->callback([&line, &command = *command] {
+      line.run = [&command](Session& session) { return command.run(session); };
+      line.needs_server = false;
+    });
+}
+
 // An exit status, where parsing alone ends the command.
 std::optional<int> parse(CLI::App& app, CliContext& context, std::vector<std::string> argv) {
   try {
@@ -225,6 +241,7 @@ Task<int> run_command(CliContext context, std::vector<std::string> argv) {
   add_object_commands(app, line);
   add_answer_commands(app, line);
   add_server_commands(app, line);
+  add_simulate_commands(app, line);
   if (const auto status = parse(app, context, std::move(argv))) co_return *status;
 
   Session session(context, line.globals);

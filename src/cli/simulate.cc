@@ -1,0 +1,11 @@
+// simulate: the list of its subcommands; each stands in a file of its own.
+#include "internal/simulate.h"
+
+namespace neap::cli {
+
+std::vector<std::unique_ptr<SimulateCommand>> make_simulate_commands() {
+  std::vector<std::unique_ptr<SimulateCommand>> commands;
+  return commands;
+}
+
+}  // namespace neap::cli

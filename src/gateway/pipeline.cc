@@ -17,7 +17,12 @@ bool may_overflow(const Error& error) {
          error.reason == "inference.model.unknown";
 }
 
-bool is_upstream_failure(int status) { return status == 429 || status >= 500; }
+using Answer = UpstreamHealth::Answer;
+
+Answer answer_of(int status) {
+  if (status == 429 || status == 503) return Answer::kFull;
+  return status >= 500 ? Answer::kBroken : Answer::kServed;
+}
 
 Result<std::optional<Level>> parse_level(std::string_view text, std::string_view where) {
   if (text.empty()) return std::optional<Level>{};
@@ -42,6 +47,21 @@ class Counted {
 
  private:
   std::uint32_t& count_;
+};
+
+// One request to an upstream, from before it is sent until its answer, or its coroutine's end, is known.
+class Visit {
+ public:
+  explicit Visit(UpstreamHealth& health) : health_(&health) { health.begin(); }
+  Visit(const Visit&) = delete;
+  Visit& operator=(const Visit&) = delete;
+  ~Visit() {
+    if (health_ != nullptr) health_->give_up();
+  }
+  void end(Answer answer, MonoTime now) { std::exchange(health_, nullptr)->end(answer, now); }
+
+ private:
+  UpstreamHealth* health_;
 };
 
 }  // namespace
@@ -78,7 +98,8 @@ Pipeline::~Pipeline() = default;
 void Pipeline::set_route(Route route) {
   const auto before = find_state(route.model);
   auto state = std::make_shared<RouteState>();
-  state->health.resize(route.upstreams.size());
+  for (std::size_t i = 0; i < route.upstreams.size(); ++i)
+    state->health.push_back(std::make_shared<UpstreamHealth>(options_.upstream));
   state->shadow = {.model = route.model, .version = route.shadow_version};
   if (before) {
     if (before->route.shadow_version == route.shadow_version) state->shadow = before->shadow;
@@ -241,8 +262,8 @@ Task<io::HttpResponse> Pipeline::overflow(CallContext ctx, Call& call, std::shar
       refuse(fmt::format("{} data of this service may not go there", api::enum_name(level)));
       continue;
     }
-    if (state->health[i].rests_until > executor_.now()) {
-      because(place_name(target), "it failed lately");
+    if (const auto obstacle = state->health[i]->find_obstacle(executor_.now()); !obstacle.empty()) {
+      because(place_name(target), obstacle);
       continue;
     }
     if (state->forwarded >= route.max_forwarded) {
@@ -296,25 +317,28 @@ Task<Result<io::HttpResponse>> Pipeline::forward(CallContext ctx, const Call& ca
                         .rule = std::string(permit->rule()),
                         .bytes_out = request.body.size()};
   ctx = ctx.with_deadline(executor_.now() + route.upstream_timeout);
+  Visit visit(*state->health[index]);
   auto answer = co_await upstream_.send(ctx, target, std::move(permit), std::move(request));
   if (answer) {
     record.bytes_in = answer->body.size();
     record.status = answer->status;
   }
   // Nothing was sent under a permit that no longer held.
-  if (!answer && answer.error().code == Code::kPermissionDenied)
+  const bool is_unsent = !answer && answer.error().code == Code::kPermissionDenied;
+  if (is_unsent)
     events_.on_refusal({route.service, route.model, level, target.site, target.node, answer.error().message});
   else
     events_.on_crossing(record);
-  UpstreamHealth& health = state->health[index];
-  if (!answer || is_upstream_failure(answer->status)) {
-    if (++health.failures >= options_.upstream_failures_max)
-      health.rests_until = executor_.now() + options_.upstream_rest;
-    if (!answer) co_return std::unexpected(std::move(answer).error());
+  if (!answer) {
+    if (!is_unsent && answer.error().code != Code::kCancelled) visit.end(Answer::kBroken, executor_.now());
+    co_return std::unexpected(std::move(answer).error());
+  }
+  const Answer kind = answer_of(answer->status);
+  visit.end(kind, executor_.now());
+  if (kind == Answer::kFull) co_return fail(Code::kUnavailable, "gateway.upstream.full", "it is full");
+  if (kind == Answer::kBroken)
     co_return fail(Code::kUnavailable, "gateway.upstream.failed",
                    fmt::format("it answered {}", answer->status));
-  }
-  health.failures = 0;
   io::HttpResponse out{.status = answer->status, .headers = {}, .body = std::move(answer->body)};
   for (const std::string_view name :
        {std::string_view("Content-Type"), inference::kHeaderLengthName, kVersionHeader}) {

@@ -3,18 +3,15 @@
 
 #include <vector>
 
+#include "internal/upstream_health.h"
 #include "neap/gateway/pipeline.h"
 
 namespace neap::gateway {
 
-struct UpstreamHealth {
-  std::uint32_t failures = 0;  // in a row
-  MonoTime rests_until{};
-};
-
 struct Pipeline::RouteState {
   Route route;
-  std::vector<UpstreamHealth> health;
+  // Shared with the route that replaces this one: what is on its way is counted once, by whoever answers.
+  std::vector<std::shared_ptr<UpstreamHealth>> health;
   std::uint32_t forwarded = 0;  // now
   double shadow_credit = 0;
   ShadowReport shadow;

@@ -152,6 +152,79 @@ TEST_F(Overflow, goes_on_to_the_next_place_when_one_fails_and_lets_it_rest) {
   EXPECT_EQ(node_.events.crossings[0].status, 0);
 }
 
+// Keeps `room` requests until it is opened and answers 503 to what comes beyond.
+class SmallUpstream final : public Upstream {
+ public:
+  SmallUpstream(Executor& executor, int room) : opened_(executor), room_(room) {}
+  Task<Result<io::HttpResponse>> send(CallContext ctx, UpstreamTarget, std::unique_ptr<RoutePermit>,
+                                      io::HttpRequest) override {
+    ++sent;
+    if (held_ == room_) co_return io::HttpResponse{.status = 503, .headers = {}, .body = {}};
+    ++held_;
+    if (!is_open_) NEAP_CO_TRY_VOID(co_await opened_.wait(ctx, 0));
+    --held_;
+    co_return io::HttpResponse{.status = 200, .headers = {}, .body = {}};
+  }
+  void open() {
+    is_open_ = true;
+    opened_.notify_all();
+  }
+  int sent = 0;
+
+ private:
+  Notifier opened_;
+  int room_;
+  int held_ = 0;
+  bool is_open_ = false;
+};
+
+TEST(OverflowToAFullPlace, sends_no_more_than_it_holds_and_goes_on_as_soon_as_there_is_room) {
+  const auto runtime = io::RealRuntime::create({.worker_threads = 2});
+  inference::FakeEngine engine;
+  SmallUpstream upstream(runtime->executor(), 4);
+  Node edge(*runtime, engine, upstream, "edge");
+  edge.gateway.pipeline().set_route({.service = "s",
+                                     .model = "m",
+                                     .level_default = Level::kL2,
+                                     .local = false,
+                                     .upstreams = {target("hq", api::Tier::kPrivate, {Level::kL2})}});
+  std::map<int, int> by;
+  TaskGroup group(runtime->executor());
+  const auto flood = [&](int count, const std::function<bool()>& done) {
+    for (int i = 0; i < count; ++i)
+      group.spawn([](Node& node, std::map<int, int>& out) -> Task<void> {
+        ++out[(co_await node.call(Node::infer_request())).status];
+      }(edge, by));
+    runtime->run_task(until(runtime->executor(), done));
+  };
+  flood(16, [&] { return by[503] == 12; });
+  const int sent = upstream.sent;
+  EXPECT_LE(sent, 16);
+  flood(16, [&] { return by[503] == 28; });
+  EXPECT_EQ(upstream.sent, sent) << "it was asked although it held as much as it has room for";
+  upstream.open();
+  runtime->run_task(until(runtime->executor(), [&] { return by[200] == 4; }));
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(edge.infer().status, 200) << "it is let be although it has room";
+  runtime->run_task(group.stop());
+}
+
+TEST_F(Overflow, a_full_place_is_passed_over_only_by_what_may_go_further) {
+  set_route({.local = false,
+             .upstreams = {target("private", api::Tier::kPrivate, {Level::kL2, Level::kL3}),
+                           target("public", api::Tier::kPublic, {Level::kL3})}});
+  const auto good = upstream_.answer;
+  upstream_.answer = [&good](const std::string& site) -> Result<io::HttpResponse> {
+    if (site == "private") return io::HttpResponse{.status = 503, .headers = {}, .body = {}};
+    return good(site);
+  };
+  const auto l2 = node_.infer(kBody, {{"X-Neap-Data-Level", "L2"}});
+  EXPECT_EQ(l2.status, 503);
+  EXPECT_THAT(l2.body, HasSubstr("private: it is full"));
+  EXPECT_EQ(node_.infer(kBody, {{"X-Neap-Data-Level", "L3"}}).headers.get("X-Neap-Served-By"),
+            "public-1/public");
+  EXPECT_EQ(std::ranges::count(sites(), "public"), 1);
+}
+
 TEST_F(Overflow, relays_the_upstreams_own_refusal_of_a_bad_request) {
   set_route({.level_default = Level::kL3, .local = false, .upstreams = usual_upstreams()});
   upstream_.answer = [](const std::string&) {
@@ -254,8 +327,11 @@ TEST(OverflowBetweenNodes, reaches_the_other_node_and_never_comes_back) {
   EXPECT_EQ(nobody.status, 503);
   EXPECT_EQ(hq.events.crossings.size(), 0u);
   hq.deploy("5", to_fake_model(make_dense_model({4, 3}, 1)));
-  const auto answer = edge.infer();
+  // The edge was told "full" a moment ago and lets hq be for some milliseconds.
+  auto answer = edge.infer();
+  while (answer.status == 503) answer = edge.infer();
   EXPECT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(hq.events.crossings.size(), 0u);
   EXPECT_EQ(answer.headers.get("X-Neap-Served-By"), "hq-1/hq");
   EXPECT_EQ(answer.headers.get("X-Neap-Model-Version"), "5");
   const auto decoded = inference::decode_response(answer.body, {});

@@ -3,7 +3,8 @@
 // 1. Every request has a data level: what it says itself (header or parameter), else its service's default.
 // 2. The local engine answers while it can. When it is overloaded, not ready or not here, the request goes
 //    to the first upstream that takes its level and for which RouteGuard gives a permit: in the order of
-//    the route, skipping upstreams that failed lately. Without one it is refused with 503 and the reasons.
+//    the route, skipping upstreams that failed lately or have no room. Without one it is refused with 503 and
+//    the reasons.
 // 3. Nothing is sent without a RoutePermit: Upstream::send takes it by value.
 // 4. A request that was forwarded once is not forwarded again (X-Neap-Hop).
 // 5. Each crossing and each refusal is told to GatewayEvents, which audits and meters.
@@ -177,6 +178,13 @@ struct Outcome {
   ~Outcome();
 };
 
+struct UpstreamHealthOptions {
+  std::uint32_t failures_max = 3;  // in a row: then it is left alone for `rest`
+  Duration rest = 5s;
+  Duration busy_rest = 20ms;  // after "full", when nothing of ours was there
+  double window_max = 256;    // requests of one route there at once
+};
+
 class Pipeline {
  public:
   struct Dependencies {
@@ -192,9 +200,7 @@ class Pipeline {
     inference::CodecLimits limits;
     Duration request_timeout = 30s;
     std::uint32_t shadows_max = 2;  // running at once
-    // An upstream that failed so often in a row is left alone for the given time.
-    std::uint32_t upstream_failures_max = 3;
-    Duration upstream_rest = 5s;
+    UpstreamHealthOptions upstream;
   };
   Pipeline(Dependencies dependencies, Options options);
   ~Pipeline();

@@ -41,24 +41,28 @@ Task<void> EgressGate::stop() { co_await tasks_.stop(); }
 void EgressGate::abandon() { tasks_.abandon(); }
 
 Status EgressGate::learn(const Json& sites, const Json& policies) {
-  std::map<std::string, dataguard::Place> places;
-  std::map<std::string, dataguard::DataPolicyTable> tables;
+  Known next;
   if (sites.is_array())
     for (const auto& item : sites.get_array()) {
       NEAP_TRY(const auto site, api::from_json<api::Site>(item));
-      places[site.metadata.name] = {.site = SiteName(site.metadata.name),
-                                    .tier = site.spec.tier,
-                                    .jurisdiction = site.spec.jurisdiction,
-                                    .domain = {}};
+      next.places[site.metadata.name] = {.site = SiteName(site.metadata.name),
+                                         .tier = site.spec.tier,
+                                         .jurisdiction = site.spec.jurisdiction,
+                                         .domain = {}};
     }
   if (policies.is_array())
     for (const auto& item : policies.get_array()) {
       NEAP_TRY(const auto policy, api::from_json<api::DataPolicy>(item));
-      tables[policy.metadata.namespace_].append(policy.spec);
+      next.policies[policy.metadata.namespace_].append(policy.spec);
     }
-  places_ = std::move(places);
-  policies_ = std::move(tables);
+  known_ = std::move(next);
+  if (observer_) observer_(known_);
   return ok();
+}
+
+void EgressGate::set_observer(std::function<void(const Known&)> observer) {
+  observer_ = std::move(observer);
+  if (observer_) observer_(known_);
 }
 
 Task<Status> EgressGate::refresh() {
@@ -94,14 +98,14 @@ Task<void> EgressGate::keep_fresh() {
 }
 
 dataguard::Place EgressGate::place_of(const std::string& site) const {
-  if (const auto it = places_.find(site); it != places_.end()) return it->second;
+  if (const auto it = known_.places.find(site); it != known_.places.end()) return it->second;
   return {.site = SiteName(site), .tier = api::Tier::kPublic, .jurisdiction = "unknown", .domain = {}};
 }
 
 const dataguard::DataPolicyTable& EgressGate::policies(const std::string& project) const {
   static const dataguard::DataPolicyTable kNone;
-  if (const auto it = policies_.find(project); it != policies_.end()) return it->second;
-  if (const auto it = policies_.find("default"); it != policies_.end()) return it->second;
+  for (const auto& name : {project, std::string("default")})
+    if (const auto it = known_.policies.find(name); it != known_.policies.end()) return it->second;
   return kNone;
 }
 

@@ -3,34 +3,33 @@
 #include <algorithm>
 
 #include "neap/agent/data_plane.h"
+#include "neap/gateway/export_guard.h"
 
 namespace neap::agent {
 namespace {
 
-class GatePermit final : public gateway::RoutePermit {
+class Serving final : public GatewayServing, private gateway::GatewayEvents {
  public:
-  explicit GatePermit(dataguard::ExportPermit permit) : permit_(std::move(permit)) {}
-  std::string_view rule() const override { return permit_.rule(); }
-  const dataguard::ExportPermit& permit() const { return permit_; }
-
- private:
-  dataguard::ExportPermit permit_;
-};
-
-class Serving final : public GatewayServing,
-                      private gateway::RouteGuard,
-                      private gateway::Upstream,
-                      private gateway::GatewayEvents {
- public:
+  // Requests to peers travel by mutual TLS, and the gate's ledger has them all.
   Serving(Dependencies deps, std::string node, std::string site)
       : deps_(std::move(deps)),
+        guard_(deps_.runtime.clock(), {.here = SiteName(site), .encrypted = true, .logged = true}),
+        upstream_(deps_.runtime, deps_.peer_options),
         host_({.runtime = deps_.runtime, .engine = deps_.engine}),
         gateway_({.executor = deps_.runtime.executor(),
                   .models = host_,
-                  .guard = *this,
-                  .upstream = *this,
+                  .guard = guard_,
+                  .upstream = upstream_,
                   .events = *this},
-                 options_of(std::move(node), std::move(site))) {}
+                 options_of(std::move(node), std::move(site))) {
+    deps_.gate.set_observer([this](const EgressGate::Known& known) {
+      std::vector<dataguard::Place> places;
+      for (const auto& [name, place] : known.places) places.push_back(place);
+      guard_.set_places(std::move(places));
+      guard_.set_policies(known.policies);
+    });
+  }
+  ~Serving() override { deps_.gate.set_observer({}); }
 
   io::HttpHandler handler() override { return gateway_.handler(); }
   Task<void> stop() override {
@@ -74,6 +73,7 @@ class Serving final : public GatewayServing,
   }
   Task<Status> remove(CallContext ctx, std::string model) override {
     gateway_.pipeline().remove_route(model);
+    close_unused_connections();
     for (const auto& version : host_.versions(model)) (void)co_await host_.unload(ctx, model, version);
     co_return ok();
   }
@@ -87,51 +87,31 @@ class Serving final : public GatewayServing,
   }
   static gateway::Route route_of(const api::ServeWork& work);
 
-  Result<std::unique_ptr<gateway::RoutePermit>> permit(const gateway::Crossing& crossing) override {
-    NEAP_TRY(auto given, deps_.gate.permit({.to_site = crossing.target.site.str(),
-                                            .project = project_of(crossing.service),
-                                            .level = crossing.level,
-                                            .declassification = {},
-                                            .purpose = "infer",
-                                            .content = {},
-                                            .bytes = Bytes{std::int64_t(crossing.bytes)}}));
-    return std::make_unique<GatePermit>(std::move(given));
-  }
-  Task<Result<io::HttpResponse>> send(CallContext ctx, gateway::UpstreamTarget target,
-                                      std::unique_ptr<gateway::RoutePermit> permit,
-                                      io::HttpRequest request) override {
-    const auto& given = static_cast<const GatePermit&>(*permit).permit();
-    NEAP_CO_TRY_VOID(given.check_time(deps_.runtime.clock().wall()));
-    auto& client = peers_[target.node.str() + "@" + target.endpoint.to_string()];
-    if (!client) {
-      NEAP_CO_TRY(auto options, deps_.peer_options(target));
-      client = std::make_unique<io::HttpClient>(deps_.runtime, target.endpoint, std::move(options));
-    }
-    co_return co_await client->call(ctx, std::move(request));
+  void close_unused_connections() {
+    std::vector<gateway::UpstreamTarget> used;
+    for (const auto& model : gateway_.pipeline().models())
+      std::ranges::copy(gateway_.pipeline().find_route(model)->upstreams, std::back_inserter(used));
+    upstream_.keep_only(used);
   }
   void on_crossing(const gateway::CrossingRecord& r) override {
-    deps_.gate.count_forwarded(r.service, r.model, project_of(r.service), r.level, r.site.str(), r.node.str(),
-                               r.rule, r.bytes_out);
+    deps_.gate.count_forwarded(r.service, r.model, r.project, r.level, r.site.str(), r.node.str(), r.rule,
+                               r.bytes_out);
   }
   void on_refusal(const gateway::RefusalRecord& r) override {
-    deps_.gate.count_refused(r.service, r.model, project_of(r.service), r.level, r.site.str(), r.reason);
+    deps_.gate.count_refused(r.service, r.model, r.project, r.level, r.site.str(), r.reason);
   }
   void on_served(const gateway::ServedRecord&) override {}
-  std::string project_of(const std::string& service) const {
-    const auto it = projects_.find(service);
-    return it == projects_.end() ? "default" : it->second;
-  }
-
   Dependencies deps_;
   std::map<std::string, api::ServeLimits> limits_;
-  std::map<std::string, std::string> projects_;
-  std::map<std::string, std::unique_ptr<io::HttpClient>> peers_;
+  gateway::ExportGuard guard_;
+  gateway::HttpUpstream upstream_;
   inference::ModelHost host_;
   gateway::Gateway gateway_;
 };
 
 gateway::Route Serving::route_of(const api::ServeWork& work) {
   gateway::Route route;
+  route.project = work.repository.substr(0, work.repository.find('/'));
   route.service = work.service;
   route.model = work.model;
   route.level_default = work.defaultLevel;
@@ -197,7 +177,6 @@ Task<Result<ProbeResult>> Serving::probe(CallContext ctx, std::string model, std
 
 Task<Status> Serving::activate(CallContext ctx, api::ServeWork work) {
   limits_[work.model] = work.limits;
-  projects_[work.service] = work.repository.substr(0, work.repository.find('/'));
   NEAP_CO_TRY_VOID(host_.activate(work.model, work.modelVersion));
   auto route = route_of(work);
   if (const auto* current = gateway_.pipeline().find_route(work.model);
@@ -206,6 +185,7 @@ Task<Status> Serving::activate(CallContext ctx, api::ServeWork work) {
     route.shadow_fraction = current->shadow_fraction;
   }
   gateway_.pipeline().set_route(std::move(route));
+  close_unused_connections();
   for (const auto& version : host_.versions(work.model))
     if (version != work.modelVersion && version != work.shadowModelVersion)
       (void)co_await host_.unload(ctx, work.model, version);

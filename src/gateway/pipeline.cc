@@ -256,7 +256,8 @@ Task<io::HttpResponse> Pipeline::overflow(CallContext ctx, Call& call, std::shar
     const UpstreamTarget& target = route.upstreams[i];
     const auto refuse = [&](std::string reason) {
       because(place_name(target), reason);
-      events_.on_refusal({route.service, route.model, level, target.site, target.node, std::move(reason)});
+      events_.on_refusal(
+          {route.project, route.service, route.model, level, target.site, target.node, std::move(reason)});
     };
     if (std::ranges::find(target.levels, level) == target.levels.end()) {
       refuse(fmt::format("{} data of this service may not go there", api::enum_name(level)));
@@ -270,7 +271,8 @@ Task<io::HttpResponse> Pipeline::overflow(CallContext ctx, Call& call, std::shar
       because(place_name(target), "too many requests are on their way already");
       break;
     }
-    auto permit = guard_.permit({route.service, route.model, level, route.strict, target, call.body.size()});
+    auto permit = guard_.permit(
+        {route.project, route.service, route.model, level, route.strict, target, call.body.size()});
     if (!permit) {
       refuse(permit.error().message);
       continue;
@@ -308,7 +310,8 @@ Task<Result<io::HttpResponse>> Pipeline::forward(CallContext ctx, const Call& ca
   }
   request.headers.set(kHopHeader, "1");
   request.headers.set(kLevelHeader, std::string(api::enum_name(level)));
-  CrossingRecord record{.service = route.service,
+  CrossingRecord record{.project = route.project,
+                        .service = route.service,
                         .model = route.model,
                         .level = level,
                         .site = target.site,
@@ -326,7 +329,8 @@ Task<Result<io::HttpResponse>> Pipeline::forward(CallContext ctx, const Call& ca
   // Nothing was sent under a permit that no longer held.
   const bool is_unsent = !answer && answer.error().code == Code::kPermissionDenied;
   if (is_unsent)
-    events_.on_refusal({route.service, route.model, level, target.site, target.node, answer.error().message});
+    events_.on_refusal(
+        {route.project, route.service, route.model, level, target.site, target.node, answer.error().message});
   else
     events_.on_crossing(record);
   if (!answer) {

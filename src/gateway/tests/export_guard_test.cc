@@ -49,15 +49,32 @@ TEST(ExportGuard, gives_permits_as_the_data_policies_say) {
       {Level::kL3, kCloud, true, true, false},
       {Level::kL3, {SiteName("nowhere"), api::Tier::kPrivate, "", ""}, false, true, false}};
   for (const GuardCase& c : cases) {
-    ExportGuard guard(clock, {.here = kEdge, .encrypted = c.encrypted, .logged = true});
-    guard.set_policies(policies());
-    guard.set_places({kHq, kCloud});
+    ExportGuard guard(clock, {.here = kEdge.site, .encrypted = c.encrypted, .logged = true});
+    guard.set_policies({{"default", policies()}});
+    guard.set_places({kEdge, kHq, kCloud});
     const UpstreamTarget to = target(c.to);
-    const auto permit = guard.permit({"s", "m", c.level, c.strict, to, 10});
+    const auto permit = guard.permit({"p", "s", "m", c.level, c.strict, to, 10});
     EXPECT_EQ(permit.has_value(), c.allowed) << api::enum_name(c.level) << " to " << c.to.site.str();
     if (permit && c.level == Level::kL2) EXPECT_EQ((*permit)->rule(), "business-stays-private");
     if (!permit) EXPECT_EQ(permit.error().code, Code::kPermissionDenied);
   }
+}
+
+TEST(ExportGuard, asks_the_policies_of_the_requests_project) {
+  const SetClock clock;
+  ExportGuard guard(clock, {.here = kEdge.site, .encrypted = true, .logged = true});
+  guard.set_policies({{"default", policies()}, {"closed", {}}});
+  const UpstreamTarget to = target(kHq);
+  const auto ask = [&](const std::string& project) {
+    const auto permit = guard.permit({project, "s", "m", Level::kL2, false, to, 10});
+    return permit ? std::string() : permit.error().reason;
+  };
+  EXPECT_EQ(ask("any"), "gateway.place.unknown");
+  guard.set_places({kHq});
+  EXPECT_EQ(ask("any"), "gateway.place.unknown") << "where the node itself is must be known too";
+  guard.set_places({kEdge, kHq});
+  EXPECT_EQ(ask("any"), "");
+  EXPECT_NE(ask("closed"), "");
 }
 
 TEST(HttpUpstream, sends_only_what_its_permit_covers) {
@@ -67,13 +84,13 @@ TEST(HttpUpstream, sends_only_what_its_permit_covers) {
   Node hq(*runtime, engine, unused, "hq");
   hq.gateway.pipeline().set_route({.service = "s", .model = "m"});
   hq.deploy("1", inference::to_fake_model(inference::make_dense_model({4, 3}, 1)));
-  ExportGuard guard(runtime->clock(), {.here = kEdge, .encrypted = true, .logged = true});
-  guard.set_places({kHq, kCloud});
-  guard.set_policies(policies());
+  ExportGuard guard(runtime->clock(), {.here = kEdge.site, .encrypted = true, .logged = true});
+  guard.set_places({kEdge, kHq, kCloud});
+  guard.set_policies({{"default", policies()}});
   HttpUpstream upstream(*runtime, [](const UpstreamTarget&) { return io::HttpClientOptions{}; });
   const UpstreamTarget to = target(kHq, hq.server->local());
   const auto send = [&](const UpstreamTarget& where, std::uint64_t bytes) {
-    auto permit = guard.permit({"s", "m", Level::kL2, false, to, bytes});
+    auto permit = guard.permit({"p", "s", "m", Level::kL2, false, to, bytes});
     EXPECT_TRUE(permit);
     return runtime->run_task(upstream.send({}, where, *std::move(permit), Node::infer_request()));
   };

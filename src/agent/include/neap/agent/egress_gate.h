@@ -9,6 +9,7 @@
 // Belongs to the agent's executor.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 
@@ -37,6 +38,13 @@ class EgressGate {
   Task<Status> start();  // loads what was known; then keeps it fresh and ships
   Task<void> stop();
   void abandon();
+
+  struct Known {
+    std::map<std::string, dataguard::Place> places;              // by site
+    std::map<std::string, dataguard::DataPolicyTable> policies;  // by project
+  };
+  // Told what is known, now and whenever it was read anew. One observer; empty takes it away.
+  void set_observer(std::function<void(const Known&)> observer);
 
   struct Export {
     std::string to_site, project;
@@ -76,8 +84,8 @@ class EgressGate {
 
   Dependencies deps_;
   std::string node_, site_;
-  std::map<std::string, dataguard::Place> places_;
-  std::map<std::string, dataguard::DataPolicyTable> policies_;
+  Known known_;
+  std::function<void(const Known&)> observer_;
   std::map<std::string, Sum> sums_;
   Notifier appended_;
   TaskGroup tasks_;

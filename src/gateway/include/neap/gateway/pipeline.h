@@ -47,6 +47,7 @@ struct UpstreamTarget {
 };
 
 struct Route {
+  std::string project;  // whose data policies hold
   std::string service;
   std::string model;
   Level level_default = Level::kL1;
@@ -62,6 +63,7 @@ struct Route {
 
 // What is about to leave this node.
 struct Crossing {
+  const std::string& project;
   const std::string& service;
   const std::string& model;
   Level level;
@@ -94,6 +96,7 @@ class Upstream {
 };
 
 struct CrossingRecord {
+  std::string project;
   std::string service;
   std::string model;
   Level level;
@@ -106,6 +109,7 @@ struct CrossingRecord {
   int status = 0;  // 0: no answer came
 };
 struct RefusalRecord {
+  std::string project;
   std::string service;
   std::string model;
   Level level;

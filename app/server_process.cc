@@ -19,6 +19,7 @@
 #include "registry_publisher.h"
 #include "registry_route.h"
 #include "server_identity.h"
+#include "usage_export.h"
 
 namespace neap::app {
 namespace {
@@ -256,6 +257,9 @@ void ServerProcess::Impl::add_routes() {
                     return reply_json(e, [this, project](Json) -> Task<Result<Json>> {
                       co_return metering->report(loop->state(), project);
                     });
+                  }});
+  api->add_route({.prefix = "/neap/v1/focus", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
+                    return serve_usage_export(e, *usage, loop->state(), options.site);
                   }});
   api->add_route({.prefix = "/neap/v1/audit", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
                     std::string type(e.request().query_value("type"));

@@ -613,6 +613,7 @@ class Story:
         cost = json.loads(self.cli("cost", "--project", NAMESPACE, "-o", "json"))
         self.require(sum(line["micros"] for line in cost["lines"]) == cost["total_micros"], "the bill's parts do not sum to its total")
         self.summary["cost"] = {k: cost[k] for k in ("currency", "total_micros", "lines", "all_public_micros", "all_private_micros")}
+        (self.out / "focus.csv").write_text(self.cli("cost", "--project", NAMESPACE, "-o", "focus"))
         audit = json.loads(self.cli("audit", "-o", "json"))
         entries = audit["entries"]
         crossings = [e for e in entries if e["type"] == "crossing"]

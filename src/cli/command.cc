@@ -121,7 +121,9 @@ void add_answer_commands(CLI::App& app, Line& line) {
   auto* cost = add_command(app, "cost", "The bill, and what it would have been elsewhere", line,
                            [&line](Session& session) { return run_cost(session, line.cost); });
   cost->add_option("--project", line.cost.project, "Of one project only");
-  add_output(cost, line.cost.output);
+  cost->add_option("--from", line.cost.from, "With -o focus: metered at or after, like 2026-11-01T00:00:00Z");
+  cost->add_option("--to", line.cost.to, "With -o focus: metered before");
+  add_output(cost, line.cost.output, {"json", "yaml", "focus"});
 
   auto* audit =
       add_command(app, "audit", "Border crossings and refusals; fails where the log does not verify", line,

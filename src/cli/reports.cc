@@ -201,7 +201,26 @@ Task<Result<int>> top_sites(Session& session, std::string output) {
 
 }  // namespace
 
+// The bill as a FOCUS dataset, in CSV.
+static Task<Result<int>> run_focus_export(Session& session, CostOptions options) {
+  std::string target = "/neap/v1/focus";
+  char separator = '?';
+  for (const auto& [name, value] :
+       {std::pair{"project", &options.project}, {"from", &options.from}, {"to", &options.to}})
+    if (!value->empty()) {
+      target += fmt::format("{}{}={}", separator, name, io::url_encode(*value));
+      separator = '&';
+    }
+  NEAP_CO_TRY(const auto csv, co_await session.fetch_text(std::move(target)));
+  session.print(csv);
+  co_return 0;
+}
+
 Task<Result<int>> run_cost(Session& session, CostOptions options) {
+  if (options.output == "focus") co_return co_await run_focus_export(session, std::move(options));
+  if (!options.from.empty() || !options.to.empty())
+    co_return fail(Code::kInvalidArgument, "cli.cost.period",
+                   "--from and --to choose rows of the FOCUS export; add -o focus or leave them out");
   std::string target = "/neap/v1/cost";
   if (!options.project.empty()) target += "?project=" + io::url_encode(options.project);
   NEAP_CO_TRY(const auto bill, co_await session.fetch("GET", target));

@@ -92,6 +92,21 @@ Error error_of_reply(const io::HttpResponse& reply) {
   return out;
 }
 
+Task<Result<std::string>> Session::fetch_body(io::HttpRequest request) {
+  const auto what = request.method + " " + request.target.substr(0, request.target.find('?'));
+  auto reply = co_await client_->raw(call(), std::move(request));
+  if (!reply) co_return fail(std::move(reply).error(), what);
+  if (reply->status >= 400) co_return fail(error_of_reply(*reply), what);
+  co_return std::move(reply->body);
+}
+
+Task<Result<std::string>> Session::fetch_text(std::string target) {
+  io::HttpRequest request;
+  request.method = "GET";
+  request.target = std::move(target);
+  co_return co_await fetch_body(std::move(request));
+}
+
 Task<Result<Json>> Session::fetch(std::string method, std::string target, Json body) {
   io::HttpRequest request;
   const auto what = method + " " + target.substr(0, target.find('?'));
@@ -102,10 +117,8 @@ Task<Result<Json>> Session::fetch(std::string method, std::string target, Json b
     request.headers.set("Content-Type", "application/json");
     request.body = to_text(body);
   }
-  auto reply = co_await client_->raw(call(), std::move(request));
-  if (!reply) co_return fail(std::move(reply).error(), what);
-  if (reply->status >= 400) co_return fail(error_of_reply(*reply), what);
-  auto json = parse_json(reply->body, {.bytes_max = 64u << 20});
+  NEAP_CO_TRY(const auto text, co_await fetch_body(std::move(request)));
+  auto json = parse_json(text, {.bytes_max = 64u << 20});
   if (!json)
     co_return fail(
         Code::kDataLoss, "cli.reply",

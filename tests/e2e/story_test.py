@@ -8,12 +8,14 @@ kind may be found. (A name that nothing announces would not be found by the rule
 
 from __future__ import annotations
 
+import csv
 import json
 import pathlib
 import re
 import subprocess
 import sys
 import unittest
+from decimal import Decimal
 
 from neap_process import PROGRAM, SOURCE, STORY
 
@@ -130,6 +132,15 @@ class StoryTest(unittest.TestCase):
         self.assertGreater(cost["all_private_micros"], 0)
         self.assertLessEqual({"compute", "egress"}, {line["kind"] for line in cost["lines"]})
         self.assertTrue(all(line["project"] and line["team"] and line["model"] for line in cost["lines"]), cost["lines"])
+
+    def test_focus_export_holds_the_bill(self) -> None:
+        with open(STORY / "focus.csv", encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        billed = sum(Decimal(row["BilledCost"]) for row in rows) * 1_000_000
+        # What serves goes on while the two are asked for, one after the other.
+        self.assertGreaterEqual(billed, self.summary["cost"]["total_micros"])
+        self.assertEqual({row["SubAccountId"] for row in rows}, {line["project"] for line in self.summary["cost"]["lines"]})
+        self.assertLessEqual({"Dynamic", "Standard"}, {row["PricingCategory"] for row in rows})
 
     def test_explain(self) -> None:
         e = self.summary["explain"]

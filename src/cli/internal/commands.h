@@ -49,7 +49,7 @@ Task<Result<int>> run_explain(Session& session, ExplainOptions options);
 Result<std::string> field_docs(std::string_view word);
 
 struct CostOptions {
-  std::string project, output;
+  std::string project, from, to, output;
 };
 Task<Result<int>> run_cost(Session& session, CostOptions options);
 

@@ -41,8 +41,11 @@ class Session {
 
   // A JSON reply from a path outside the resource API; statuses of 400 and more become errors.
   Task<Result<Json>> fetch(std::string method, std::string target, Json body = {});
+  // The body of a GET as it comes; same errors.
+  Task<Result<std::string>> fetch_text(std::string target);
 
  private:
+  Task<Result<std::string>> fetch_body(io::HttpRequest request);
   Result<std::string> find_kubeconfig() const;
 
   CliContext& io_;

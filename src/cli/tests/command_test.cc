@@ -159,6 +159,10 @@ TEST(Cost, lines_total_and_what_it_would_have_been_elsewhere) {
             "all private  4.80 USD (this bill is 25.0 % higher)\n");
   EXPECT_EQ(lab.seen.back().target, "/neap/v1/cost?project=vi%20sion");
   EXPECT_TRUE(parse_json(lab.run({"cost", "-o", "json"}).out));
+  lab.answer("/neap/v1/focus", 200, "BilledCost\n1\n");
+  EXPECT_EQ(lab.run({"cost", "-o", "focus", "--from", "2026-11-01T00:00:00Z"}).out, "BilledCost\n1\n");
+  EXPECT_EQ(lab.seen.back().target, "/neap/v1/focus?from=2026-11-01T00%3A00%3A00Z");
+  EXPECT_EQ(lab.run({"cost", "--from", "2026-11-01T00:00:00Z"}).status, 1);
   lab.answer("/neap/v1/cost", 200, "{}");
   EXPECT_EQ(lab.run({"cost"}).out, "No usage was billed yet.\n\ntotal        0.00\n");
   lab.answer("/neap/v1/cost", 200, "<html>");

@@ -5,6 +5,7 @@
 // allocation or a transfer id.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -24,6 +25,7 @@ struct Attribution {
   std::string project;
   std::string team;
   std::string model;
+  auto operator<=>(const Attribution&) const = default;
 };
 
 struct UsageLine {

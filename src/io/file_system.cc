@@ -1,6 +1,39 @@
+#include <mutex>
+#include <set>
+
 #include "neap/io/runtime.h"
 
 namespace neap::io {
+namespace {
+
+// A name beside `path` that no other write of this process uses now: two threads may replace one file at
+// once. The lowest free number, so that what a crash leaves behind is used again instead of growing in
+// number.
+class TemporaryName {
+ public:
+  TemporaryName(const FileSystem* files, const std::string& path) : files_(files) {
+    const std::lock_guard lock(mutex_);
+    for (int number = 0;; ++number) {
+      name_ = number == 0 ? path + ".tmp~" : fmt::format("{}.{}.tmp~", path, number);
+      if (in_use_.emplace(files_, name_).second) return;
+    }
+  }
+  TemporaryName(const TemporaryName&) = delete;
+  TemporaryName& operator=(const TemporaryName&) = delete;
+  ~TemporaryName() {
+    const std::lock_guard lock(mutex_);
+    in_use_.erase({files_, name_});
+  }
+  const std::string& str() const { return name_; }
+
+ private:
+  static inline std::mutex mutex_;
+  static inline std::set<std::pair<const FileSystem*, std::string>> in_use_;
+  const FileSystem* files_;
+  std::string name_;
+};
+
+}  // namespace
 
 bool FileSystem::exists(const std::string& path) { return stat(path).has_value(); }
 
@@ -18,7 +51,8 @@ Result<std::string> FileSystem::read_file(const std::string& path, std::uint64_t
 }
 
 Status FileSystem::write_file_atomic(const std::string& path, std::string_view data, unsigned mode) {
-  const std::string temporary = path + ".tmp~";
+  const TemporaryName name(this, path);
+  const std::string& temporary = name.str();
   const auto write = [&]() -> Status {
     NEAP_TRY(auto file, open(temporary, OpenMode::kCreate));
     NEAP_TRY_VOID(file->truncate(0));

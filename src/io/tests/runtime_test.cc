@@ -1,6 +1,7 @@
 // What both runtimes promise: network, files, timers, offloaded work.
 #include <gtest/gtest.h>
 
+#include "neap/base/task_group.h"
 #include "tests/worlds.h"
 
 namespace neap::io {
@@ -162,6 +163,29 @@ TYPED_TEST(RuntimeContract, offloaded_work_returns_its_value) {
     const int answer = co_await runtime.offload([] { return 42; });
     EXPECT_EQ(answer, 42);
   }(this->runtime()));
+}
+
+TYPED_TEST(RuntimeContract, writers_of_one_file_at_once_all_succeed_and_leave_one_of_their_contents) {
+  ASSERT_TRUE(this->runtime().files().make_directories(this->path("w")));
+  const auto path = this->path("w/f");
+  this->world.run([](Runtime& runtime, std::string target) -> Task<void> {
+    int done = 0;
+    TaskGroup group(runtime.executor());
+    for (char letter = 'a'; letter < 'i'; ++letter)
+      group.spawn([](Runtime& its, std::string file, std::string content, int& count) -> Task<void> {
+        for (int round = 0; round < 20; ++round) {
+          const Status written =
+              co_await its.offload([&] { return its.files().write_file_atomic(file, content); });
+          EXPECT_TRUE(written) << written.error().to_string();
+        }
+        ++count;
+      }(runtime, target, std::string(4000 + letter * 100, letter), done));
+    while (done < 8) (void)co_await sleep_for(runtime.executor(), {}, 1ms);
+    const auto left = runtime.files().read_file(target).value();
+    EXPECT_EQ(left, std::string(4000 + left.front() * 100, left.front()));
+    EXPECT_EQ(runtime.files().list(target.substr(0, target.rfind('/'))).value().size(), 1u);
+    co_await group.stop();
+  }(this->runtime(), path));
 }
 
 TYPED_TEST(RuntimeContract, random_values_differ_and_stay_in_bounds) {

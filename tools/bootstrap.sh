@@ -43,4 +43,6 @@ done
 if [ "$what" = test ] && [ -x tools/bootstrap_kubectl.sh ]; then
   step "kubectl to test with (about 2 minutes the first time)"
   tools/bootstrap_kubectl.sh
+  step "oras to test with (about a minute the first time)"
+  tools/bootstrap_oras.sh
 fi

@@ -14,15 +14,8 @@ die() {
   exit 1
 }
 
-source_dir=tests/peers/kubectl-newest
-newest=$root/build/deps/kubectl-newest
-wanted=$(cat "$source_dir"/{main.go,go.mod,go.sum} | sha256sum | cut -d' ' -f1)
-if [ "$(cat "$newest/.stamp" 2>/dev/null)" != "$wanted" ] || [ ! -x "$newest/kubectl" ]; then
-  command -v go >/dev/null || die "go is missing or not in PATH; run tools/bootstrap_languages.sh test and source build/deps/env.sh"
-  mkdir -p "$newest"
-  (cd "$source_dir" && go build -mod=readonly -o "$newest/kubectl" .) || die "building kubectl failed; see the messages above"
-  printf '%s' "$wanted" >"$newest/.stamp"
-fi
+. tools/go_peer.sh
+build_go_peer kubectl-newest kubectl
 
 old=$root/build/deps/kubectl-1.20
 if [ ! -x "$old/usr/bin/kubectl" ]; then

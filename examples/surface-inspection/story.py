@@ -87,6 +87,7 @@ class Lab:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(timeout=60)
+        self.process.stdout.close()
         self.log.close()
 
 

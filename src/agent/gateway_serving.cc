@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -35,6 +36,10 @@ class Serving final : public GatewayServing, private gateway::GatewayEvents {
   Task<void> stop() override {
     co_await gateway_.stop();
     co_await host_.stop();
+  }
+
+  void expect(const api::ServeWork& work) override {
+    if (!gateway_.pipeline().find_route(work.model)) gateway_.pipeline().set_route(route_of(work));
   }
 
   Task<Status> load(CallContext ctx, std::string model, std::string version, std::string path) override {
@@ -149,6 +154,12 @@ Task<Result<ProbeResult>> Serving::probe(CallContext ctx, std::string model, std
     inference::Tensor tensor{.name = input.name, .type = input.type, .shape = input.shape, .bytes = {}};
     for (auto& extent : tensor.shape)
       if (extent < 0) extent = 1;
+    const auto wanted = inference::count_elements(tensor.shape, 64u << 20);
+    if (!wanted || *wanted != pixels.size())
+      co_return fail(Code::kFailedPrecondition, "serving.probe.shape",
+                     fmt::format("row {} of probe.json has {} values, input \"{}\" takes [{}]; the file is "
+                                 "another model's, or the probe is",
+                                 out.rows + 1, pixels.size(), input.name, fmt::join(tensor.shape, ",")));
     tensor.bytes.resize(pixels.size() * sizeof(float));
     for (std::size_t i = 0; i < pixels.size(); ++i) {
       const float value = float(double(static_cast<unsigned char>(pixels[i])) / scale);

@@ -47,8 +47,13 @@ class RegistryExchange final : public BlobExchange {
                                       std::string path, std::function<void(std::int64_t)> progress) override;
   Task<Result<FetchedModel>> fetch_model(CallContext ctx, std::string repository,
                                          std::string manifest_digest) override;
+  Task<Status> record_refused_model(ExportIntent intent, std::string reason) override {
+    return gate_.record_refusal(std::move(intent), gate_.site(), std::move(reason));
+  }
 
  private:
+  // From what is on this node, all of it hashed and its signature checked.
+  Task<Result<FetchedModel>> open_kept_model(std::string repository, crypto::Digest wanted);
   Task<Result<std::uint64_t>> remote_size(CallContext ctx, std::string repository, std::string digest);
 
   io::Runtime& runtime_;
@@ -79,7 +84,7 @@ Task<Result<std::string>> RegistryExchange::fetch(CallContext ctx, std::string r
                                                   std::string digest) {
   NEAP_CO_TRY(const auto wanted, crypto::Digest::parse(digest));
   Duration pause = 200ms;
-  while (!store_.has(wanted)) {
+  while (!co_await store_.verify(wanted)) {
     auto size = co_await remote_size(ctx, repository, digest);
     Status status = size ? ok() : fail(size.error());
     if (size) {
@@ -137,16 +142,23 @@ Task<Result<api::ArtifactRef>> RegistryExchange::send(CallContext ctx, ExportInt
 Task<Result<FetchedModel>> RegistryExchange::fetch_model(CallContext ctx, std::string repository,
                                                          std::string manifest_digest) {
   NEAP_CO_TRY(const auto wanted, crypto::Digest::parse(manifest_digest));
-  const auto verify = [this](std::string repo, crypto::Digest digest) {
-    return artifacts::require_signature(store_, repositories_, std::move(repo), digest,
-                                        options_.trusted_keys);
-  };
-  auto signature = co_await verify(repository, wanted);
-  if (!signature || !repositories_.find_manifest(repository, manifest_digest)) {
-    NEAP_CO_TRY(const auto pulled, co_await registry_.pull(ctx, repository, manifest_digest));
-    (void)pulled;
-    signature = co_await verify(repository, wanted);
-  }
+  auto kept = co_await open_kept_model(repository, wanted);
+  if (kept) co_return kept;
+  // Missing, or no longer what was verified once: the registry may have it as it should be.
+  const bool is_known = repositories_.find_manifest(repository, manifest_digest).has_value();
+  const auto pulled = co_await registry_.pull(ctx, repository, manifest_digest);
+  if (!pulled && is_known)
+    co_return fail(
+        kept.error().code, kept.error().reason,
+        fmt::format("{}; fetching it again failed: {}", kept.error().message, pulled.error().message));
+  if (!pulled) co_return fail(pulled.error());
+  co_return co_await open_kept_model(repository, wanted);
+}
+
+Task<Result<FetchedModel>> RegistryExchange::open_kept_model(std::string repository, crypto::Digest wanted) {
+  const auto manifest_digest = wanted.to_string();
+  const auto signature =
+      co_await artifacts::require_signature(store_, repositories_, repository, wanted, options_.trusted_keys);
   if (!signature)
     co_return fail(Code::kPermissionDenied, signature.error().reason,
                    fmt::format("model {} is not served: {}", manifest_digest, signature.error().message));

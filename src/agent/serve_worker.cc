@@ -25,19 +25,22 @@ class ServeWorker final : public Worker {
   };
   Task<Result<Loaded>> load(CallContext ctx, std::string version, std::string manifest_digest);
   Task<Status> apply(CallContext ctx, api::ServeWork work);
-  Task<void> apply_shadow(CallContext ctx, api::ServeWork work);
-  void note_refusal(const std::string& version, const Error& error);
+  Task<Status> apply_shadow(CallContext ctx, api::ServeWork work);
+  Task<void> note_refusal(std::string version, Error error);
+  void clear_refusal();
   void clear_condition(std::string_view type);
   void copy_shadow_counters(const std::string& model);
 
   std::map<std::string, Loaded> loaded_;
   std::string active_, shadow_;
+  std::string recorded_;  // refusal that the audit record has from this life
   api::ServeWork applied_;
   bool applied_once_ = false;
 };
 
 Task<void> ServeWorker::run(CallContext ctx) {
   mark_started();
+  context_.deps.serving.expect(*allocation_.spec.serve);
   Duration retry = 500ms;
   for (;;) {
     const auto seen = wake_.generation();
@@ -48,20 +51,27 @@ Task<void> ServeWorker::run(CallContext ctx) {
     }
     const auto work = *allocation_.spec.serve;
     auto wait_until = context_.executor().now() + 1s;
+    auto status = ok();
+    auto tried = work.modelVersion;
     if (!applied_once_ || !(api::to_json(work) == api::to_json(applied_))) {
-      auto status = co_await apply(ctx, work);
+      status = co_await apply(ctx, work);
       if (ctx.cancel.is_cancelled()) co_return;
       if (status) {
         applied_ = work;
         applied_once_ = true;
-        retry = 500ms;
-      } else {
-        note_refusal(work.modelVersion, status.error());
-        context_.deps.log.warning("a model could not be put into service",
-                                  {{"model", work.model}, {"error", status.error().to_string()}});
-        wait_until = context_.executor().now() + retry;
-        retry = std::min<Duration>(retry * 2, 10s);
       }
+    }
+    if (status && shadow_ != work.shadowModelVersion) {
+      tried = work.shadowModelVersion;
+      status = co_await apply_shadow(ctx, work);
+      if (ctx.cancel.is_cancelled()) co_return;
+    }
+    if (status) {
+      retry = 500ms;
+    } else {
+      co_await note_refusal(tried, status.error());
+      wait_until = context_.executor().now() + retry;
+      retry = std::min<Duration>(retry * 2, 10s);
     }
     copy_shadow_counters(work.model);
     account_time();
@@ -84,11 +94,14 @@ Task<Result<ServeWorker::Loaded>> ServeWorker::load(CallContext ctx, std::string
     co_return fail(Code::kFailedPrecondition, "agent.model.no_file",
                    fmt::format("manifest {} has no layer that can be served; it must carry an .onnx file",
                                manifest_digest));
-  NEAP_CO_TRY_VOID(co_await context_.deps.serving.load(ctx, work.model, version, file->second));
+  if (auto done = co_await context_.deps.serving.load(ctx, work.model, version, file->second); !done)
+    co_return fail(std::move(done).error(), fmt::format("loading {}", file->first));
   Loaded out{
       .version = version, .digest = model.manifest_digest, .key_id = model.signature_key_id, .probe = {}};
   if (const auto probe = model.files.find("probe.json"); probe != model.files.end()) {
-    NEAP_CO_TRY(out.probe, co_await context_.deps.serving.probe(ctx, work.model, version, probe->second));
+    auto probed = co_await context_.deps.serving.probe(ctx, work.model, version, probe->second);
+    if (!probed) co_return fail(std::move(probed).error(), fmt::format("probing {}", file->first));
+    out.probe = *probed;
   }
   loaded_[version] = out;
   co_return out;
@@ -110,35 +123,28 @@ Task<Status> ServeWorker::apply(CallContext ctx, api::ServeWork work) {
   status.servingVersion = work.modelVersion;
   status.digestVerified = loaded.digest;
   status.signatureKeyId = loaded.key_id;
-  clear_condition("ModelRefused");
+  clear_refusal();
   report("Running", {}, fmt::format("{} answers", work.modelVersion));
-  co_await apply_shadow(ctx, work);
   co_return ok();
 }
 
-Task<void> ServeWorker::apply_shadow(CallContext ctx, api::ServeWork work) {
-  if (shadow_ == work.shadowModelVersion) co_return;
+Task<Status> ServeWorker::apply_shadow(CallContext ctx, api::ServeWork work) {
   if (work.shadowModelVersion.empty()) {
     (void)context_.deps.serving.set_shadow(work.model, "");
     clear_condition("ShadowReady");
     shadow_.clear();
     touch();
-    co_return;
+    co_return ok();
   }
-  auto loaded = co_await load(ctx, work.shadowModelVersion, work.shadowManifestDigest);
-  if (!loaded) {
-    note_refusal(work.shadowModelVersion, loaded.error());
-    co_return;
-  }
-  if (auto set = context_.deps.serving.set_shadow(work.model, work.shadowModelVersion); !set) {
-    note_refusal(work.shadowModelVersion, set.error());
-    co_return;
-  }
+  NEAP_CO_TRY(const auto loaded, co_await load(ctx, work.shadowModelVersion, work.shadowManifestDigest));
+  NEAP_CO_TRY_VOID(context_.deps.serving.set_shadow(work.model, work.shadowModelVersion));
+  clear_refusal();
   shadow_ = work.shadowModelVersion;
+  allocation_.status.message = fmt::format("{} answers", active_);
   auto& status = allocation_.status;
   status.shadow = {};
-  status.shadow.labelled = loaded->probe.rows;
-  status.shadow.correct = loaded->probe.correct;
+  status.shadow.labelled = loaded.probe.rows;
+  status.shadow.correct = loaded.probe.correct;
   api::set_condition(status.conditions,
                      {.type = "ShadowReady",
                       .status = "True",
@@ -146,6 +152,7 @@ Task<void> ServeWorker::apply_shadow(CallContext ctx, api::ServeWork work) {
                       .message = "runs on copies of live requests"},
                      context_.wall());
   touch();
+  co_return ok();
 }
 
 void ServeWorker::copy_shadow_counters(const std::string& model) {
@@ -163,18 +170,37 @@ void ServeWorker::copy_shadow_counters(const std::string& model) {
   touch();
 }
 
-void ServeWorker::note_refusal(const std::string& version, const Error& error) {
+Task<void> ServeWorker::note_refusal(std::string version, Error error) {
+  const auto text = error.to_string();
+  context_.deps.log.warning(
+      "a model could not be put into service",
+      {{"model", allocation_.spec.serve->model}, {"version", version}, {"error", text}});
   // What the link or the disk may still bring is waited for; what verification refused is not.
   const bool final = error.code == Code::kPermissionDenied || error.code == Code::kDataLoss ||
                      error.code == Code::kInvalidArgument || error.code == Code::kFailedPrecondition;
   auto& status = allocation_.status;
+  status.message = fmt::format("{} is not served: {}", version, text);
+  // What it stumbles over may be told with other words at each attempt; the reason stays.
+  const auto what = version + " " + error.reason;
   if (final)
     api::set_condition(
         status.conditions,
-        {.type = "ModelRefused", .status = "True", .reason = version, .message = error.to_string()},
+        {.type = "ModelRefused", .status = "True", .reason = version, .message = status.message},
         context_.wall());
-  status.message = error.to_string();
+  if (final && std::exchange(recorded_, what) != what) {
+    touch();
+    auto recorded = co_await context_.deps.blobs.record_refused_model(intent("serve"), status.message);
+    if (!recorded)
+      context_.deps.log.error("a refused model could not be recorded",
+                              {{"error", recorded.error().to_string()}});
+    co_return;
+  }
   touch();
+}
+
+void ServeWorker::clear_refusal() {
+  clear_condition("ModelRefused");
+  recorded_.clear();
 }
 
 void ServeWorker::clear_condition(std::string_view type) {

@@ -233,8 +233,10 @@ Task<Status> ServerLink::send_one(api::Allocation allocation) {
                                                          allocation.metadata.name, "status");
   const auto json = api::to_json(allocation);
   const auto* status = find_path(json, {"status"});
-  auto sent = co_await deps_.client.patch(tasks_.context(), path, client::PatchType::kMerge,
-                                          Json{{"status", status ? *status : Json(JsonObject{})}}, {});
+  // As a whole: a merge would keep what is no longer there, such as a condition that ended.
+  JsonObject replace{{"op", "add"}, {"path", "/status"}, {"value", status ? *status : Json(JsonObject{})}};
+  auto sent = co_await deps_.client.patch(tasks_.context(), path, client::PatchType::kJson,
+                                          JsonArray{std::move(replace)}, {});
   if (!sent && sent.error().code != Code::kNotFound) co_return fail(std::move(sent).error());
   table_.confirm(allocation);
   co_return ok();

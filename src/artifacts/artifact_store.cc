@@ -117,7 +117,8 @@ Task<Result<std::string>> ArtifactStore::read(Digest digest, std::uint64_t bytes
 
 Task<Result<BlobStat>> ArtifactStore::put(std::string bytes) {
   const Digest digest = crypto::sha256(bytes);
-  if (auto present = stat(digest); present && present->size == bytes.size()) co_return *present;
+  if (auto present = stat(digest); present && present->size == bytes.size())
+    if (co_await verify(digest)) co_return *present;
   NEAP_CO_TRY(const std::string id, begin_upload());
   auto appended = co_await append(id, 0, bytes);
   if (!appended) {

@@ -71,8 +71,11 @@ Task<Result<Manifest>> RegistryClient::fetch_manifest(CallContext ctx, std::stri
 Task<Result<BlobStat>> RegistryClient::fetch_blob(CallContext ctx, std::string repository, Digest digest,
                                                   std::uint64_t size, PullProgress* progress) {
   if (auto present = store_.stat(digest); present && present->size == size) {
-    if (progress != nullptr) progress->bytes_reused += size;
-    co_return *present;
+    // Bytes that rotted here are worth no more than bytes that are missing.
+    if (co_await store_.verify(digest)) {
+      if (progress != nullptr) progress->bytes_reused += size;
+      co_return *present;
+    }
   }
   if (const auto running = flights_.find(digest); running != flights_.end()) {
     const auto flight = running->second;
@@ -117,7 +120,14 @@ Task<Result<BlobStat>> RegistryClient::download(CallContext ctx, std::string rep
     }
     pause *= 2;
   }
-  co_return co_await store_.commit(upload, digest);
+  auto committed = co_await store_.commit(upload, digest);
+  if (!committed && committed.error().reason == "artifacts.digest.mismatch")
+    co_return fail(
+        Code::kDataLoss, "artifacts.digest.mismatch",
+        fmt::format("what the registry sent for {} does not hash to it and was not stored; its copy "
+                    "has changed: delete the blob there and push it again",
+                    digest.to_string()));
+  co_return committed;
 }
 
 Task<Status> RegistryClient::download_rest(CallContext ctx, std::string repository, Digest digest,

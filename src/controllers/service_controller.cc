@@ -256,6 +256,15 @@ void advance_rollout(InferenceService& s, const std::vector<Replica>& replicas, 
     st.activeVersion = next;
     return enter(s, "Complete", fmt::format("{} serves at all active places", next), now);
   }
+  // A first version that was refused is still tried there: its bytes or its signature may be put right.
+  if (st.phase == "RolledBack" && first) {
+    const auto canary = std::ranges::find_if(replicas, [&](const auto& r) { return is_canary(s, r); });
+    if (canary != replicas.end() && serves(*canary, next) &&
+        judge_canary(s, canary->allocation->status.shadow, false).verdict == Verdict::kPass) {
+      st.rolledBackVersion.clear();
+      return enter(s, "Staging", next + " could be verified after all", now);
+    }
+  }
   if (st.phase == "RollingBack") {
     const bool back = first || std::ranges::all_of(replicas, [&](const auto& r) {
                         return r.place->role != "active" || serves(r, st.activeVersion);

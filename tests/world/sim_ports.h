@@ -29,6 +29,7 @@ class SimBlobs final : public agent::BlobExchange {
                                       std::function<void(std::int64_t sent_bytes)> progress) override;
   Task<Result<agent::FetchedModel>> fetch_model(CallContext ctx, std::string repository,
                                                 std::string manifest_digest) override;
+  Task<Status> record_refused_model(agent::ExportIntent, std::string) override { co_return ok(); }
 
  private:
   Task<Status> ask_server(CallContext ctx);
@@ -63,6 +64,7 @@ class SimServing final : public agent::ServingHost {
       record.loaded.clear();
     }
   }
+  void expect(const api::ServeWork&) override {}
   Task<Status> load(CallContext ctx, std::string model, std::string version, std::string path) override;
   Task<Result<agent::ProbeResult>> probe(CallContext, std::string, std::string, std::string) override {
     co_return agent::ProbeResult{.rows = 100, .correct = 97};

@@ -31,11 +31,18 @@ class NoBlobs final : public BlobExchange {
     co_return fail(Code::kUnimplemented, "test.send", "nothing leaves here");
   }
   Task<Result<FetchedModel>> fetch_model(CallContext, std::string, std::string digest) override {
+    if (is_away) co_return fail(Code::kUnavailable, "test.away", "the link is down");
     if (digest.ends_with("bad"))
       co_return fail(Code::kPermissionDenied, "test.signature", "the signature is forged");
     co_return FetchedModel{
         .manifest_digest = digest, .signature_key_id = "key", .files = {{"m.onnx", "/content/m"}}};
   }
+  Task<Status> record_refused_model(ExportIntent intent, std::string reason) override {
+    refused.push_back(intent.owner + ": " + reason);
+    co_return ok();
+  }
+  std::vector<std::string> refused;
+  bool is_away = false;
 };
 
 class NoCollector final : public Collector {
@@ -48,6 +55,7 @@ class NoCollector final : public Collector {
 class RecordedServing final : public ServingHost {
  public:
   std::vector<std::string> events;
+  void expect(const api::ServeWork&) override {}
   Task<Status> load(CallContext, std::string, std::string version, std::string) override {
     events.push_back("load " + version);
     co_return ok();
@@ -331,6 +339,37 @@ TEST_F(Node, a_version_that_does_not_verify_never_replaces_one_that_does) {
   const auto* refused = api::find_condition(status.conditions, "ModelRefused");
   ASSERT_NE(refused, nullptr);
   EXPECT_EQ(refused->reason, "v2");
+  sim_.run_for(1min);
+  EXPECT_THAT(blobs_.refused, ::testing::ElementsAre(::testing::AllOf(
+                                  ::testing::HasSubstr("v2 is not served"), ::testing::HasSubstr("forged"))))
+      << "each refusal is on record once, however often it is tried";
+}
+
+TEST_F(Node, a_refusal_is_taken_back_at_the_server_too) {
+  auto object = replica("v1");
+  object.spec.serve->manifestDigest = "sha256:bad";
+  create(object);
+  EXPECT_NE(api::find_condition(get("inspect").status.conditions, "ModelRefused"), nullptr);
+  set_spec("inspect", [](auto& a) { a.spec.serve->manifestDigest = "sha256:good"; });
+  EXPECT_EQ(get("inspect").status.servingVersion, "v1");
+  EXPECT_EQ(api::find_condition(get("inspect").status.conditions, "ModelRefused"), nullptr);
+}
+
+TEST_F(Node, a_shadow_that_could_not_be_had_is_tried_again) {
+  create(replica("v1"));
+  blobs_.is_away = true;
+  set_spec("inspect", [](auto& a) {
+    a.spec.serve->shadowModelVersion = "v2";
+    a.spec.serve->shadowManifestDigest = "sha256:v2";
+  });
+  EXPECT_EQ(api::find_condition(get("inspect").status.conditions, "ShadowReady"), nullptr);
+  EXPECT_EQ(api::find_condition(get("inspect").status.conditions, "ModelRefused"), nullptr);
+  blobs_.is_away = false;
+  sim_.run_for(30s);
+  const auto status = get("inspect").status;
+  ASSERT_NE(api::find_condition(status.conditions, "ShadowReady"), nullptr);
+  EXPECT_EQ(status.servingVersion, "v1");
+  EXPECT_EQ(status.message, "v1 answers");
 }
 
 }  // namespace

@@ -290,6 +290,15 @@ Task<void> pulls(io::RealRuntime& runtime, std::string here, io::HttpClient& htt
   PullProgress second;
   EXPECT_TRUE(co_await client.pull({}, "models/q", "v1", &second));
   EXPECT_EQ(second.bytes_fetched, 0U);
+  // What rotted here is fetched again; manifests and signatures, too.
+  const auto before = *local->list();
+  for (const BlobStat& rotten : before)
+    EXPECT_TRUE(runtime.files().write_file_atomic(
+        *local->path_of(rotten.digest), std::string(static_cast<std::size_t>(rotten.size), 'x'), 0600));
+  EXPECT_FALSE(co_await require_signature(*local, table, "models/q", record->digest, {key.public_key()}));
+  EXPECT_TRUE(co_await client.pull({}, "models/q", "v1"));
+  for (const BlobStat& healed : before) EXPECT_TRUE(co_await local->verify(healed.digest));
+  EXPECT_TRUE(co_await require_signature(*local, table, "models/q", record->digest, {key.public_key()}));
   // And back, under another tag.
   EXPECT_TRUE(table.set_tag("models/q", "v2", record->digest));
   const auto pushed = co_await client.push({}, "models/q", "v2");

@@ -115,5 +115,25 @@ TEST_F(Service, a_version_that_does_not_verify_is_rolled_back_with_the_reason) {
   EXPECT_THAT(service().status.message, ::testing::HasSubstr("signature"));
 }
 
+TEST_F(Service, a_first_version_that_is_put_right_goes_on) {
+  cluster.set_status<Allocation>("inspect-shop-1-0", [](auto& a) {
+    a.status.conditions = {{.type = "ModelRefused",
+                            .status = "True",
+                            .reason = "v1",
+                            .message = "the bytes are not what the digest says"}};
+  });
+  cluster.pass();
+  EXPECT_EQ(service().status.phase, "RolledBack");
+  cluster.pass(1min);
+  EXPECT_EQ(service().status.phase, "RolledBack");
+  EXPECT_THAT(service().status.message, ::testing::HasSubstr("digest"));
+  cluster.set_status<Allocation>("inspect-shop-1-0", [](auto& a) { a.status.conditions = {}; });
+  serve("inspect-shop-1-0", "v1");
+  cluster.pass();
+  complete_first_rollout();
+  EXPECT_EQ(service().status.phase, "Complete");
+  EXPECT_EQ(service().status.rolledBackVersion, "");
+}
+
 }  // namespace
 }  // namespace neap::controllers

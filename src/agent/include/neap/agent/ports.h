@@ -46,6 +46,8 @@ class BlobExchange {
   // verify.
   virtual Task<Result<FetchedModel>> fetch_model(CallContext ctx, std::string repository,
                                                  std::string manifest_digest) = 0;
+  // On the node's audit record: this model is not served here, and why.
+  virtual Task<Status> record_refused_model(ExportIntent intent, std::string reason) = 0;
 };
 
 // Makes what may leave out of raw records.
@@ -67,6 +69,8 @@ struct ProbeResult {
 class ServingHost {
  public:
   virtual ~ServingHost() = default;
+  // Requests for the model wait for its first version, or go where overflow may go, instead of being unknown.
+  virtual void expect(const api::ServeWork& work) = 0;
   // Loads and warms up beside what serves now. Idempotent.
   virtual Task<Status> load(CallContext ctx, std::string model, std::string version, std::string path) = 0;
   // Labelled rows of probe.json through that version.

@@ -69,6 +69,7 @@ class ArtifactStore {
   Task<Result<BlobReader>> open_blob(Digest digest);
   // Whole content, verified; kResourceExhausted above bytes_max.
   Task<Result<std::string>> read(Digest digest, std::uint64_t bytes_max);
+  // What is there already is kept, unless it no longer hashes to its name: then it is replaced.
   Task<Result<BlobStat>> put(std::string bytes);
   // Hashes what lies on disk.
   Task<Status> verify(Digest digest);

@@ -28,6 +28,8 @@ class CsvTable {
   std::string_view text(std::size_t row, std::size_t column) const {
     return cells_[row * columns_.size() + column];
   }
+  // Line of the file a row starts at, for errors of one's own.
+  std::size_t line(std::size_t row) const { return lines_[row]; }
   // Finite numbers; the error names file, line, column and the text found.
   Result<double> number(std::size_t row, std::size_t column) const;
   Result<std::int64_t> integer(std::size_t row, std::size_t column) const;

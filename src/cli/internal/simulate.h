@@ -21,6 +21,8 @@ class SimulateCommand {
   virtual Task<Result<int>> run(Session& session) = 0;
 };
 
+std::unique_ptr<SimulateCommand> make_simulate_placement();
+
 // One of each.
 std::vector<std::unique_ptr<SimulateCommand>> make_simulate_commands();
 

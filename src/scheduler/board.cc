@@ -18,6 +18,13 @@ bool same_class(const NodeClass& a, const Node& node, std::uint32_t site) {
          *a.taints == node.taints;
 }
 
+std::uint32_t index_of_model(std::vector<std::string>& models, const Node& node) {
+  const auto known = std::ranges::find(models, node.accelerator_model);
+  const auto index = std::size_t(known - models.begin());
+  if (known == models.end() && models.size() < kModelsMax) models.push_back(node.accelerator_model);
+  return std::uint32_t(std::min(index, kModelsMax - 1));
+}
+
 }  // namespace
 
 Board::Board(const Snapshot& from) : snapshot(&from) {
@@ -54,7 +61,7 @@ Board::Board(const Snapshot& from) : snapshot(&from) {
     if (found == kNowhere) {
       found = std::uint32_t(classes.size());
       classes.push_back({site, node->capacity_type, node->is_ready, node->is_reclaimed,
-                         node->accelerator_model, &node->taints});
+                         node->accelerator_model, &node->taints, index_of_model(models, *node)});
     }
     nodes.push_back(node);
     node_class.push_back(found);

@@ -76,7 +76,7 @@ class Engine {
  public:
   Engine(const Snapshot& snapshot, std::span<const Request> requests, const Options& options)
       : board_(snapshot), options_(options) {
-    context_ = {&options_, &board_, find_typical_tasks(requests)};
+    context_ = {&options_, &board_, make_stranding_table(board_, requests)};
   }
 
   Decision place(const Request& request) {

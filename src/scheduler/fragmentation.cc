@@ -22,16 +22,18 @@ std::vector<float> compute_chained(std::span<const TypicalTask> tasks) {
     if (task.devices == 1 && task.milli > 0 && (share[std::size_t(task.milli)] += task.share) == task.share)
       sizes.push_back(task.milli);
   std::vector<float> left(kDevice + 1, 0);
+  std::vector<double> likelihood(kDevice + 1, 0);  // of being filled down to so much, against other amounts
   for (std::int32_t free = 0; free <= kDevice; ++free) {
     double sum = 0, weights = 0;
     for (const auto size : sizes) {
       if (size > free) continue;
-      const double then = left[std::size_t(free - size)];
-      const double weight = share[std::size_t(size)] * std::exp(-then / kChoice);
-      sum += weight * then;
+      const auto then = std::size_t(free - size);
+      const double weight = share[std::size_t(size)] * likelihood[then];
+      sum += weight * double(left[then]);
       weights += weight;
     }
     left[std::size_t(free)] = float(weights > 0 ? sum / weights : free);
+    likelihood[std::size_t(free)] = std::exp(-double(left[std::size_t(free)]) / kChoice);
   }
   return left;
 }

@@ -9,33 +9,11 @@
 namespace neap::scheduler {
 namespace {
 
-constexpr std::size_t kTypicalMax = 6;
+constexpr std::size_t kTypicalMax = 32;
 
-// Thousandths of accelerators of a node that this kind of work cannot use (FGD's F_n(m)).
-double fragment_of(const TypicalTask& task, std::int64_t cores, std::int64_t memory,
-                   std::span<const std::int32_t> free) {
-  double total = 0, usable = 0;
-  std::int32_t whole = 0;
-  for (const auto device : free) {
-    total += device;
-    whole += device == 1000;
-    if (task.accelerators < 1000 && device >= task.accelerators) usable += device;
-    if (task.accelerators >= 1000 && device == 1000) usable += 1000;
-  }
-  if (cores < task.cores || memory < task.memory) return total;
-  if (task.accelerators >= 1000 && whole * 1000 < task.accelerators) return total;
-  return total - usable;
-}
-
-double fragments(const Context& context, std::int64_t cores, std::int64_t memory,
-                 std::span<const std::int32_t> free) {
-  double sum = 0;
-  for (const auto& task : context.typical) sum += task.share * fragment_of(task, cores, memory, free);
-  return sum;
-}
-
-// Fragmentation added by the best choice of devices; `chosen` receives it where asked.
-double added_fragments(const Context& context, std::uint32_t node, const ReplicaResources& each,
+// Thousandths of devices that the best choice leaves unused in the long run beyond what is so already;
+// `chosen` receives it where asked.
+double added_stranding(const Context& context, std::uint32_t node, const ReplicaResources& each,
                        std::vector<std::uint16_t>* chosen) {
   const Board& board = *context.board;
   const auto free = board.devices(node);
@@ -43,11 +21,10 @@ double added_fragments(const Context& context, std::uint32_t node, const Replica
   const std::size_t count = std::min(free.size(), kDevicesMax);
   std::copy_n(free.begin(), count, copy.begin());
   const std::span<const std::int32_t> view(copy.data(), count);
-  const auto cores = board.cores_free[node], memory = board.memory_free[node];
-  const double before = fragments(context, cores, memory, view);
-  const auto after = [&] {
-    return fragments(context, cores - each.cores.value, memory - each.memory.value, view);
-  };
+  const auto cores = board.cores_free[node];
+  const auto model = board.classes[board.node_class[node]].model;
+  const double before = context.stranding->compute(model, cores, view);
+  const auto after = [&] { return context.stranding->compute(model, cores - each.cores.value, view); };
   const auto asked = std::int32_t(each.accelerators.value);
   if (asked >= 1000) {
     std::int32_t left = asked / 1000;
@@ -87,7 +64,7 @@ double fragmentation_score(const Context& context, std::uint32_t node, const Rep
     for (const auto device : free) total += device;
     return 100 - 100 * double(total) / (1000 * double(free.size()));
   }
-  const double relief = -added_fragments(context, node, each, nullptr) / 1000;
+  const double relief = -added_stranding(context, node, each, nullptr) / 1000;
   return 50 * (1 + relief / (1 + std::fabs(relief)));
 }
 
@@ -127,7 +104,7 @@ bool fits_devices(std::span<const std::int32_t> free, std::int64_t asked) {
 std::vector<std::uint16_t> choose_devices(const Context& context, std::uint32_t node,
                                           const ReplicaResources& each) {
   std::vector<std::uint16_t> chosen;
-  if (each.accelerators.value > 0) added_fragments(context, node, each, &chosen);
+  if (each.accelerators.value > 0) added_stranding(context, node, each, &chosen);
   return chosen;
 }
 
@@ -155,29 +132,36 @@ ScoreParts score_node(const Context& context, const Ask& ask, std::uint32_t node
   return parts;
 }
 
-std::vector<TypicalTask> find_typical_tasks(std::span<const Request> requests) {
-  std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, double> counts;
+StrandingTable make_stranding_table(const Board& board, std::span<const Request> requests) {
+  std::map<std::tuple<std::string_view, std::int64_t, std::int64_t>, double> counts;
   for (const auto& request : requests)
     if (request.each.accelerators.value > 0 && request.replicas > 0)
-      counts[{request.each.accelerators.value, request.each.cores.value, request.each.memory.value}] +=
+      counts[{request.each.accelerator_model, request.each.accelerators.value, request.each.cores.value}] +=
           request.replicas;
+  const auto kind = [](std::int64_t cores, std::int64_t milli, std::uint64_t models, double share) {
+    const bool is_shared = milli < 1000;
+    const auto devices = is_shared ? 1 : std::min<std::int64_t>(milli / 1000, std::int64_t(kDevicesMax));
+    return TypicalTask{cores, std::int32_t(devices), std::int32_t(is_shared ? milli : 1000), models, share};
+  };
   std::vector<TypicalTask> tasks;
-  for (const auto& [key, count] : counts)
-    tasks.push_back({std::get<1>(key), std::get<2>(key),
-                     std::int32_t(std::min<std::int64_t>(std::get<0>(key), 1'000'000)), count});
-  std::sort(tasks.begin(), tasks.end(), [](const TypicalTask& a, const TypicalTask& b) {
-    return std::tuple(-a.share, a.accelerators, a.cores, a.memory) <
-           std::tuple(-b.share, b.accelerators, b.cores, b.memory);
-  });
+  for (const auto& [key, count] : counts) {
+    const auto& [name, milli, cores] = key;
+    std::uint64_t models = name.empty() ? ~std::uint64_t(0) : 0;
+    for (std::size_t m = 0; m < board.models.size(); ++m)
+      if (board.models[m] == name) models |= std::uint64_t(1) << m;
+    tasks.push_back(kind(cores, milli, models, count));
+  }
+  tasks = keep_typical(std::move(tasks), 1);
   if (tasks.size() > kTypicalMax) tasks.resize(kTypicalMax);
   // One request says little about what comes: halves and whole machines are always worth keeping usable.
   if (tasks.size() < 3)
-    for (const std::int32_t size : {500, 1000, 8000})
-      tasks.push_back({1000, 0, size, tasks.empty() ? 1.0 : tasks[0].share / 2});
-  double sum = 0;
-  for (const auto& task : tasks) sum += task.share;
-  for (auto& task : tasks) task.share /= sum;
-  return tasks;
+    for (const std::int64_t milli : {500, 1000, 8000})
+      tasks.push_back(kind(1000, milli, ~std::uint64_t(0), tasks.empty() ? 1.0 : tasks[0].share / 2));
+  tasks = keep_typical(std::move(tasks), 1);
+  std::vector<std::int64_t> supply(std::max<std::size_t>(1, board.models.size()), 0);
+  for (std::uint32_t n = 0; n < board.nodes.size(); ++n)
+    supply[board.classes[board.node_class[n]].model] += 1000 * std::int64_t(board.devices(n).size());
+  return {tasks, supply};
 }
 
 }  // namespace neap::scheduler

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "neap/scheduler/fragmentation.h"
 #include "neap/scheduler/scheduler.h"
 
 namespace neap::scheduler {
@@ -30,7 +31,11 @@ struct NodeClass {
   bool is_ready = true, is_reclaimed = false;
   std::string accelerator_model;
   const std::vector<Taint>* taints = nullptr;
+  std::uint32_t model = 0;  // index among Board::models
 };
+
+// Accelerator models told apart when fragmentation is measured; the ones beyond count as the last.
+inline constexpr std::size_t kModelsMax = 64;
 
 struct Board {
   const Snapshot* snapshot = nullptr;
@@ -45,6 +50,7 @@ struct Board {
   std::vector<std::uint32_t> device_begin;  // nodes + 1 entries
   std::vector<std::int32_t> device_free;
   std::vector<NodeClass> classes;
+  std::vector<std::string> models;
   // Every node whose free capacity changed, in order; readers remember how far they have read.
   std::vector<std::uint32_t> changes;
 
@@ -60,13 +66,6 @@ struct Board {
   std::span<const std::int32_t> devices(std::uint32_t node) const {
     return {device_free.data() + device_begin[node], device_begin[node + 1] - device_begin[node]};
   }
-};
-
-// Kinds of work that fragmentation is measured against (FGD: Weng et al., USENIX ATC 2023).
-struct TypicalTask {
-  std::int64_t cores = 0, memory = 0;
-  std::int32_t accelerators = 0;
-  double share = 0;
 };
 
 struct ClassVerdict {
@@ -104,7 +103,8 @@ struct Ask {
 struct Context {
   const Options* options = nullptr;
   Board* board = nullptr;
-  std::vector<TypicalTask> typical;
+  // What choices of node and device leave unused in the long run.
+  std::optional<StrandingTable> stranding;
 };
 
 // guards.cc
@@ -120,7 +120,7 @@ double transfer_seconds(const Board& board, const Request& request, std::uint32_
 
 // scoring.cc
 ScoreParts score_node(const Context& context, const Ask& ask, std::uint32_t node);
-std::vector<TypicalTask> find_typical_tasks(std::span<const Request> requests);
+StrandingTable make_stranding_table(const Board& board, std::span<const Request> requests);
 // The devices a replica takes on a node where it fits.
 std::vector<std::uint16_t> choose_devices(const Context& context, std::uint32_t node,
                                           const ReplicaResources& each);

@@ -459,5 +459,23 @@ TEST(SchedulerProfiles, at_a_peak_weight_moves_from_cost_to_latency) {
   EXPECT_DOUBLE_EQ(missed.cost, 0);
 }
 
+TEST(Scheduler, keeps_work_that_runs_anywhere_off_a_model_that_other_work_is_tied_to) {
+  Snapshot world;
+  world.sites = {{"hq", Tier::kPrivate, "DE", {}, {}, 1}};
+  world.nodes = {make_node("a", "hq", 32, 128, 4), make_node("b", "hq", 32, 128, 4)};
+  world.nodes[0].accelerator_model = "t4";
+  std::vector<Request> requests;
+  for (int i = 0; i < 4; ++i) {
+    requests.push_back(make_request("r" + std::to_string(i), 4, 4, 1000));
+    if (i > 0) requests.back().each.accelerator_model = "t4";
+  }
+  auto options = make_options();
+  options.weights = {
+      .cost = 0, .latency = 0, .gravity = 0, .fragmentation = 1, .utilisation = 0, .spread = 0};
+  const auto plan = decide(world, requests, options);
+  EXPECT_EQ(plan.decisions[0].placements.at(0).node, "b") << "a is first by name, and wanted by the others";
+  EXPECT_EQ(plan.decisions[3].placements.at(0).node, "a");
+}
+
 }  // namespace
 }  // namespace neap::scheduler

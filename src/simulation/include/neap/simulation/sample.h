@@ -1,35 +1,15 @@
-// Draws from a seed, and what is said of many runs. No std distribution: those differ between libraries, and
-// a seed must give the same run everywhere.
+// What is said of many runs.
 //
-// Threads: none shared; a Draw belongs to one run.
+// Threads: pure functions.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <span>
-#include <utility>
+
+#include "neap/base/draw.h"
 
 namespace neap::simulation {
 
-// SplitMix64. Source: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
-class Draw {
- public:
-  explicit Draw(std::uint64_t seed) : state_(seed) {}
-
-  std::uint64_t bits();
-  // 0 <= result < bound, without bias; bound > 0.
-  std::uint64_t below(std::uint64_t bound);
-  // 0 <= result < 1.
-  double unit();
-
-  template <typename T>
-  void shuffle(std::span<T> items) {
-    for (std::size_t left = items.size(); left > 1; --left) std::swap(items[left - 1], items[below(left)]);
-  }
-
- private:
-  std::uint64_t state_;
-};
+using neap::Draw;
 
 // 0 where there are none.
 double mean(std::span<const double> values);

@@ -67,6 +67,11 @@ class UnixAgent:
         self._socket_path = socket_path
         self._monotonic = monotonic
         self._sleep = sleep
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """The agent will not come back in time: from now on nothing is retried."""
+        self._given_up = True
 
     def get(self, path: str, *, retry_for_s: float = RETRY_FOR_S) -> dict[str, Any]:
         """Fetches one document. Raises AgentUnavailable after `retry_for_s`, AgentRefused at once."""
@@ -93,7 +98,7 @@ class UnixAgent:
                 return self._attempt(method, path, body, timeout_s)
             except (OSError, http.client.HTTPException, _RetryableAnswer) as error:
                 left_s = deadline - self._monotonic()
-                if left_s <= 0:
+                if left_s <= 0 or self._given_up:
                     raise AgentUnavailable(
                         f"{method} {path}: the agent at {self._socket_path} gave no usable answer for "
                         f"{retry_for_s:g} s ({type(error).__name__}: {error}); check that the agent runs"

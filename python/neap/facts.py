@@ -21,6 +21,18 @@ class Resume:
 
 
 @dataclass(frozen=True)
+class Lease:
+    """How long the node may be without its agent before its work may run elsewhere.
+
+    `file` holds the time of the last renewal. A program that still runs `grace_seconds` after the end must go.
+    """
+
+    seconds: float
+    grace_seconds: float
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
 class JobFacts:
     """One member's view of its job. `epoch` is the gang's epoch, not the pass over the data."""
 
@@ -34,6 +46,7 @@ class JobFacts:
     resume: Resume | None = None
     checkpoint_interval_steps: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    lease: Lease | None = None
 
 
 def load_job_file(path: Path) -> JobFacts:
@@ -74,6 +87,7 @@ def parse_facts(document: Any, source: str) -> JobFacts:
         resume=_parse_resume(fields.optional("resume"), source),
         checkpoint_interval_steps=fields.integer("checkpoint_interval_steps", minimum=0),
         parameters=fields.mapping("parameters"),
+        lease=_parse_lease(fields.optional("lease"), source),
     )
 
 
@@ -82,6 +96,18 @@ def _parse_resume(document: Any, source: str) -> Resume | None:
         return None
     fields = _Fields(document, f"{source}: resume")
     return Resume(path=Path(fields.text("path")), step=fields.integer("step", minimum=0))
+
+
+def _parse_lease(document: Any, source: str) -> Lease | None:
+    if document is None:
+        return None
+    fields = _Fields(document, f"{source}: lease")
+    file = fields.optional("file")
+    return Lease(
+        seconds=fields.seconds("seconds"),
+        grace_seconds=fields.seconds("grace_seconds"),
+        file=None if file is None else Path(_as_text(file, f"{source}: lease.file")),
+    )
 
 
 class _Fields:
@@ -102,6 +128,12 @@ class _Fields:
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
             raise InvalidJob(f"{self._source}: {name} must be an integer of at least {minimum}, found {value!r:.80}")
         return value
+
+    def seconds(self, name: str) -> float:
+        value: object = self._required(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            raise InvalidJob(f"{self._source}: {name} must be a number of seconds above 0, found {value!r:.80}")
+        return float(value)
 
     def mapping(self, name: str) -> dict[str, Any]:
         value = self._document.get(name)

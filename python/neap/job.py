@@ -19,6 +19,7 @@ from .agent import CHECKPOINT_TIMEOUT_S, AgentLink, OfflineJournal, UnixAgent
 from .checkpoint import remove_partial_files, write_whole_file
 from .errors import AgentUnavailable, InvalidJob, NeapError
 from .facts import JobFacts, Resume, load_job_file, parse_facts
+from .lease import LeaseWatch
 from .progress import ProgressReporter
 
 # EX_TEMPFAIL of sysexits.h: stopped on request, may be resumed. The agent does not count it as a failure.
@@ -56,6 +57,7 @@ class Job:
         self._partials_removed = False
         self._closed = False
         self._reporter: ProgressReporter | None = None
+        self._lease_watch: LeaseWatch | None = None
         if self.is_chief:
             self._reporter = ProgressReporter(link, steps_between_max=facts.checkpoint_interval_steps)
 
@@ -222,9 +224,20 @@ class Job:
     def _on_terminate(self, signal_number: int, frame: object) -> None:
         self._signalled = True
 
+    def _watch_lease(self, agent: UnixAgent, socket_path: str) -> None:
+        def on_lost() -> None:
+            self._signalled = True
+            agent.give_up()
+
+        assert self.facts.lease is not None
+        self._lease_watch = LeaseWatch(socket_path, self.facts.lease, on_lost, EXIT_INTERRUPTED)
+        self._lease_watch.start()
+
     def _close(self, timeout_s: float) -> None:
         if not self._closed:
             self._closed = True
+            if self._lease_watch is not None:
+                self._lease_watch.close()
             if self._reporter is not None:
                 self._reporter.close(timeout_s)
 
@@ -251,6 +264,8 @@ def init(agree: Agree | None = None, environ: Mapping[str, str] | None = None) -
     facts, link = _connect(env)
     facts = _checked_against_launcher(facts, env)
     job = Job(facts, link, agree)
+    if facts.lease is not None and isinstance(link, UnixAgent):
+        job._watch_lease(link, env["NEAP_SOCKET"])
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, job._on_terminate)
     else:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 import unittest
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from fake_agent import FakeAgent
 import neap
 from neap.agent import UnixAgent, encode
 from neap.checkpoint import write_whole_file
-from neap.facts import parse_facts
+from neap.facts import Lease, parse_facts
 from neap.job import Job
+from neap.lease import LeaseWatch
 from neap.progress import ProgressReporter
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
@@ -407,6 +409,124 @@ job.finish()
             self.skipTest("torch is loaded in this process")
         with self.assertRaisesRegex(neap.NeapError, "init_process_group"):
             job.should_stop()
+
+
+class LeaseTest(TemporaryDirectoryTest):
+    SCRIPT = """
+import sys, time, neap
+job = neap.init()
+write = lambda path: open(path, "w").write("state")
+job.report(1, loss=1.0)
+print("started", flush=True)
+for step in range(2, 10_000):
+    if sys.argv[1] == "listens" and job.should_stop():
+        job.exit_interrupted(step - 1, write)
+    time.sleep(0.02)
+    job.report(step, loss=1.0)
+"""
+
+    def start_script(self, agent: FakeAgent, behaviour: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "NEAP_SOCKET": str(agent.socket_path), "PYTHONPATH": str(PACKAGE_ROOT)}
+        script = subprocess.Popen(
+            [sys.executable, "-c", self.SCRIPT, behaviour],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(script.communicate)
+        self.addCleanup(script.kill)
+        assert script.stdout is not None
+        self.assertEqual(script.stdout.readline(), "started\n")
+        return script
+
+    def lease(self, seconds: float, grace_seconds: float = 30.0) -> dict[str, Any]:
+        return {"seconds": seconds, "grace_seconds": grace_seconds, "file": str(self.root / "lease")}
+
+    def test_a_job_whose_agent_stays_away_saves_and_exits_with_75(self) -> None:
+        agent = self.agent(lease=self.lease(1.0))
+        script = self.start_script(agent, "listens")
+        agent.stop()
+        _, errors = script.communicate(timeout=60)
+        self.assertEqual(script.returncode, neap.EXIT_INTERRUPTED, errors)
+        self.assertIn("away longer than its lease", errors)
+        self.assertEqual(len(list((self.root / "checkpoints").glob("step-*.ckpt"))), 1)
+
+    def test_a_program_that_does_not_listen_is_ended_after_the_grace(self) -> None:
+        agent = self.agent(lease=self.lease(0.5, grace_seconds=0.5))
+        script = self.start_script(agent, "is deaf")
+        agent.stop()
+        _, errors = script.communicate(timeout=60)
+        self.assertEqual(script.returncode, neap.EXIT_INTERRUPTED, errors)
+        self.assertIn("ending now", errors)
+
+    def test_an_agent_that_comes_back_within_the_lease_changes_nothing(self) -> None:
+        agent = self.agent(lease=self.lease(20.0))
+        script = self.start_script(agent, "listens")
+        agent.stop()
+        time.sleep(0.5)
+        agent.start()
+        before = len(agent.bodies("/v1/progress"))
+        deadline = time.monotonic() + 30
+        while len(agent.bodies("/v1/progress")) < before + 2:
+            self.assertLess(time.monotonic(), deadline, "the job reports no more")
+            time.sleep(0.05)
+        self.assertIsNone(script.poll())
+        self.assertEqual(agent.violations, [])
+
+    def watch(self, **changes: Any) -> LeaseWatch:
+        self.now, self.wall, self.there = 100.0, 1_800_000_000.0, True
+        lease = Lease(seconds=20.0, grace_seconds=6.0, file=changes.get("file"))
+        return LeaseWatch(
+            "socket", lease, lambda: None, 75, answers=lambda _: self.there, monotonic=lambda: self.now, wall=lambda: self.wall
+        )
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.wall += seconds
+
+    def write_lease(self, age_seconds: float) -> Path:
+        path = self.root / "lease"
+        path.write_text(datetime.fromtimestamp(1_800_000_000.0 - age_seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        return path
+
+    def test_while_the_agent_answers_an_old_lease_is_its_business(self) -> None:
+        watch = self.watch(file=self.write_lease(age_seconds=500))
+        self.pass_time(500)
+        self.assertFalse(watch.is_lost())
+
+    def test_the_lease_counts_from_its_last_renewal(self) -> None:
+        watch = self.watch(file=self.write_lease(age_seconds=15))
+        self.there = False
+        self.pass_time(4.9)
+        self.assertFalse(watch.is_lost())
+        self.pass_time(0.2)
+        self.assertTrue(watch.is_lost())
+
+    def test_without_a_readable_renewal_it_counts_from_when_the_agent_was_last_seen(self) -> None:
+        unreadable = self.root / "lease"
+        unreadable.write_text("yesterday")
+        for file in (None, self.root / "absent", unreadable):
+            watch = self.watch(file=file)
+            self.pass_time(300)
+            self.assertFalse(watch.is_lost())
+            self.there = False
+            self.pass_time(19.9)
+            self.assertFalse(watch.is_lost())
+            self.pass_time(0.2)
+            self.assertTrue(watch.is_lost())
+
+    def test_a_clock_that_went_back_gives_no_time(self) -> None:
+        watch = self.watch(file=self.write_lease(age_seconds=0))
+        self.there = False
+        self.pass_time(20.1)
+        self.wall -= 3600
+        self.assertTrue(watch.is_lost())
+
+    def test_a_lease_that_makes_no_sense_is_refused_by_name(self) -> None:
+        for seconds in (0, -1, "20", None, True):
+            with self.assertRaisesRegex(neap.InvalidJob, "lease: seconds"):
+                parse_facts(job_document(self.root, lease={"seconds": seconds, "grace_seconds": 1}), "test")
 
 
 if __name__ == "__main__":

@@ -210,7 +210,11 @@ Json ProcessWorker::job_document(std::int64_t rank) const {
               {"checkpoint_dir", directory() + "/checkpoints"},
               {"resume", std::move(resume)},
               {"checkpoint_interval_steps", work().checkpointIntervalSteps},
-              {"parameters", std::move(parameters)}};
+              {"parameters", std::move(parameters)},
+              // Who watches the lease while no agent runs here.
+              {"lease", Json{{"file", context_.options.state_directory + "/lease"},
+                             {"seconds", to_seconds(context_.options.lease_duration)},
+                             {"grace_seconds", to_seconds(context_.options.lease_stop_grace)}}}};
 }
 
 executor::WorkSpec::Program ProcessWorker::program(std::int64_t local_rank) const {

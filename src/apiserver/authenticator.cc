@@ -1,10 +1,21 @@
+#include <fmt/format.h>
+
 #include "neap/apiserver/server.h"
 
 namespace neap::apiserver {
 
 Result<auth::Identity> StandardAuthenticator::authenticate(const io::HttpRequest& request,
                                                            const io::PeerCertificate* certificate) const {
-  if (certificate) return auth::identity_of_certificate(certificate->common_name, certificate->organizations);
+  if (certificate) {
+    // Checked at the handshake; the connection may have outlived it.
+    if (certificate->not_after != WallTime{} && clock_.wall() >= certificate->not_after)
+      return fail(Code::kUnauthenticated, "auth.certificate.ended",
+                  fmt::format("the client certificate of {} ended at {}; connect with a renewed one (a node "
+                              "that has none joins again: `neap token create-join`, then `neap agent "
+                              "--token-file`)",
+                              certificate->common_name, format_rfc3339(certificate->not_after)));
+    return auth::identity_of_certificate(certificate->common_name, certificate->organizations);
+  }
   const auto header = request.headers.get("Authorization");
   if (header.empty()) {
     if (options_.allow_anonymous) return auth::anonymous();

@@ -229,18 +229,21 @@ Result<Authority> make_ca(std::string_view common_name, const Validity& validity
 
 Result<KeyAndRequest> make_key_and_csr(const Subject& subject, KeyKind kind) {
   NEAP_TRY(auto key, PrivateKey::generate(kind));
-  KeyAndRequest out{.private_key_pem = key.to_pem(), .request_pem = {}};
-  NEAP_TRY(auto pkey, load_private(out.private_key_pem));
+  NEAP_TRY(auto request, make_csr(subject, key));
+  return KeyAndRequest{.private_key_pem = key.to_pem(), .request_pem = std::move(request)};
+}
+
+Result<std::string> make_csr(const Subject& subject, const PrivateKey& key) {
+  NEAP_TRY(auto pkey, load_private(key.to_pem()));
   internal::X509RequestPtr request(X509_REQ_new());
   X509_REQ_set_version(request.get(), 0);
   NEAP_TRY_VOID(set_name(X509_REQ_get_subject_name(request.get()), subject));
   X509_REQ_set_pubkey(request.get(), pkey.get());
-  if (X509_REQ_sign(request.get(), pkey.get(), kind == KeyKind::kEd25519 ? nullptr : EVP_sha256()) == 0)
+  if (X509_REQ_sign(request.get(), pkey.get(), key.kind() == KeyKind::kEd25519 ? nullptr : EVP_sha256()) == 0)
     return openssl_failed("signing the request");
   auto bio = internal::write_bio();
   NEAP_ASSERT(PEM_write_bio_X509_REQ(bio.get(), request.get()) == 1);
-  out.request_pem = internal::bio_text(bio);
-  return out;
+  return internal::bio_text(bio);
 }
 
 Result<CertificateRequest> parse_csr(std::string_view request_pem) {

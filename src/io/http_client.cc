@@ -36,12 +36,14 @@ struct HttpClient::Impl {
     std::vector<Idle> idle;
     bool closed = false;
 
+    std::uint64_t identity() const { return options.tls ? identity_generation(*options.tls) : 0; }
     std::shared_ptr<Wire> take_idle() {
       const MonoTime oldest = executor.now() - options.limits.idle_timeout;
       while (!idle.empty()) {
         auto last = std::move(idle.back());
         idle.pop_back();
-        if (last.since >= oldest && !last.wire->stream->has_ended()) return last.wire;
+        if (last.since >= oldest && last.wire->identity == identity() && !last.wire->stream->has_ended())
+          return last.wire;
       }
       return nullptr;
     }
@@ -112,6 +114,7 @@ class HttpClient::Impl::Reply final : public HttpResponseStream {
 
 Task<Result<std::shared_ptr<Wire>>> HttpClient::Impl::connect(PoolPtr pool, CallContext ctx) {
   const auto bounded = ctx.with_deadline(pool->executor.now() + pool->options.connect_timeout);
+  const auto identity = pool->identity();
   auto stream = co_await pool->runtime.network().connect(bounded, pool->endpoint);
   if (stream && pool->options.tls)
     stream = co_await tls_connect(bounded, std::move(*stream), pool->options.tls);
@@ -127,6 +130,7 @@ Task<Result<std::shared_ptr<Wire>>> HttpClient::Impl::connect(PoolPtr pool, Call
   }
   auto wire = std::make_shared<Wire>();
   wire->stream = std::move(*stream);
+  wire->identity = identity;
   co_return wire;
 }
 

@@ -124,6 +124,8 @@ struct Launch {
   const char* stdout_path = "/dev/null";
   const char* stderr_path = "/dev/null";
   bool new_session = true;
+  int parent_death_signal = 0;
+  pid_t parent = 0;
   int report_fd = -1;
 };
 struct LaunchError {
@@ -135,7 +137,8 @@ constexpr std::string_view kSteps[] = {"",
                                        "change to the working directory",
                                        "open standard output",
                                        "open standard error",
-                                       "execute"};
+                                       "execute",
+                                       "ask to end with its parent"};
 
 [[noreturn]] void child_fail(const Launch& launch, int step) {
   const LaunchError error{step, errno};
@@ -148,6 +151,11 @@ int open_output(const char* path) { return ::open(path, O_WRONLY | O_CREAT | O_A
 // Async-signal-safe calls only.
 [[noreturn]] void run_child(const Launch& launch) {
   if (launch.new_session) ::setsid();
+  if (launch.parent_death_signal != 0) {
+    if (::prctl(PR_SET_PDEATHSIG, launch.parent_death_signal) != 0) child_fail(launch, 6);
+    // A parent that ended before the call sends nothing any more.
+    if (::getppid() != launch.parent) ::_exit(127);
+  }
   // The parent's handlers are gone after exec, its ignored signals and its mask are not.
   sigset_t none;
   ::sigemptyset(&none);
@@ -199,6 +207,8 @@ Result<std::unique_ptr<Process>> PosixSubprocesses::start(const ProcessSpec& spe
   launch.argv = pointers_to(spec.argv);
   launch.environment = pointers_to(spec.environment);
   launch.new_session = spec.new_session;
+  launch.parent_death_signal = spec.parent_death_signal;
+  launch.parent = ::getpid();
   if (!spec.working_directory.empty()) launch.directory = spec.working_directory.c_str();
   if (!spec.stdout_path.empty()) launch.stdout_path = spec.stdout_path.c_str();
   if (!spec.stderr_path.empty()) launch.stderr_path = spec.stderr_path.c_str();

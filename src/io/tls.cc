@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <array>
 
 namespace neap::io {
@@ -101,6 +102,15 @@ std::vector<std::string> name_entries(const X509* certificate, int nid) {
   return out;
 }
 
+WallTime end_of(const X509* certificate) {
+  int days = 0, seconds = 0;
+  std::unique_ptr<ASN1_TIME, Freer<ASN1_TIME_free>> epoch(ASN1_TIME_set(nullptr, 0));
+  if (ASN1_TIME_diff(&days, &seconds, epoch.get(), X509_get0_notAfter(certificate)) != 1) return {};
+  // Beyond what nanoseconds hold a certificate never ends as far as anybody here will see.
+  const auto total = std::int64_t(days) * 86400 + seconds;
+  return WallTime(std::chrono::seconds(std::clamp<std::int64_t>(total, 1, 9'000'000'000)));
+}
+
 PeerCertificate describe_certificate(X509* certificate) {
   PeerCertificate out;
   if (auto names = name_entries(certificate, NID_commonName); names.size() == 1) out.common_name = names[0];
@@ -112,6 +122,7 @@ PeerCertificate describe_certificate(X509* certificate) {
     OPENSSL_free(text);
     BN_free(number);
   }
+  out.not_after = end_of(certificate);
   return out;
 }
 
@@ -139,24 +150,27 @@ int verify_against_pin(X509_STORE_CTX* store, void* argument) {
 
 }  // namespace
 
+// A replaced `context` lives on in the sessions that were made from it.
 class TlsServerContext {
  public:
   SslContextPtr context;
+  TlsServerOptions options;
 };
 class TlsClientContext {
  public:
   SslContextPtr context;
-  std::string server_name;
+  TlsClientOptions options;
   std::string pin;
   bool pin_beside_roots = false;
-  bool skip_verify = false;
+  std::uint64_t generation = 0;
 };
 
-Result<std::shared_ptr<TlsServerContext>> make_tls_server_context(const TlsServerOptions& options) {
+namespace {
+
+Result<SslContextPtr> build_server_context(const TlsServerOptions& options) {
   ERR_clear_error();
-  auto out = std::make_shared<TlsServerContext>();
-  out->context = new_context(TLS_server_method());
-  SSL_CTX* context = out->context.get();
+  auto out = new_context(TLS_server_method());
+  SSL_CTX* context = out.get();
   SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE);
   // No resumption: a ticket would let a client back in whose certificate has been revoked meanwhile.
   SSL_CTX_set_num_tickets(context, 0);
@@ -175,24 +189,17 @@ Result<std::shared_ptr<TlsServerContext>> make_tls_server_context(const TlsServe
   return out;
 }
 
-Result<std::shared_ptr<TlsClientContext>> make_tls_client_context(const TlsClientOptions& options) {
+// `pin` must live as long as the context.
+Result<SslContextPtr> build_client_context(const TlsClientOptions& options, std::string& pin) {
   ERR_clear_error();
-  auto out = std::make_shared<TlsClientContext>();
-  out->context = new_context(TLS_client_method());
-  SSL_CTX* context = out->context.get();
-  out->server_name = options.server_name;
-  out->skip_verify = options.insecure_skip_verify;
-  for (const char c : options.pinned_root_sha256)
-    if (c != ':') out->pin += static_cast<char>(c >= 'A' && c <= 'F' ? c + 32 : c);
-  if (!out->pin.empty() && out->pin.size() != 64)
-    return fail(Code::kInvalidArgument, "tls.pin", "a pinned digest is 64 hex digits of SHA-256");
+  auto out = new_context(TLS_client_method());
+  SSL_CTX* context = out.get();
   if (!options.roots_pem.empty()) {
     NEAP_TRY_VOID(use_roots(context, options.roots_pem, false));
-    out->pin_beside_roots = !out->pin.empty();
-  } else if (out->pin.empty()) {
+  } else if (pin.empty()) {
     SSL_CTX_set_default_verify_paths(context);
   } else {
-    SSL_CTX_set_cert_verify_callback(context, verify_against_pin, &out->pin);
+    SSL_CTX_set_cert_verify_callback(context, verify_against_pin, &pin);
   }
   if (!options.certificate_pem.empty())
     NEAP_TRY_VOID(use_identity(context, options.certificate_pem, options.private_key_pem));
@@ -202,6 +209,48 @@ Result<std::shared_ptr<TlsClientContext>> make_tls_client_context(const TlsClien
                 "a TLS client needs the server's name to check its certificate");
   return out;
 }
+
+}  // namespace
+
+Result<std::shared_ptr<TlsServerContext>> make_tls_server_context(const TlsServerOptions& options) {
+  auto out = std::make_shared<TlsServerContext>();
+  out->options = options;
+  NEAP_TRY(out->context, build_server_context(options));
+  return out;
+}
+
+Result<std::shared_ptr<TlsClientContext>> make_tls_client_context(const TlsClientOptions& options) {
+  auto out = std::make_shared<TlsClientContext>();
+  out->options = options;
+  for (const char c : options.pinned_root_sha256)
+    if (c != ':') out->pin += static_cast<char>(c >= 'A' && c <= 'F' ? c + 32 : c);
+  if (!out->pin.empty() && out->pin.size() != 64)
+    return fail(Code::kInvalidArgument, "tls.pin", "a pinned digest is 64 hex digits of SHA-256");
+  out->pin_beside_roots = !options.roots_pem.empty() && !out->pin.empty();
+  NEAP_TRY(out->context, build_client_context(options, out->pin));
+  return out;
+}
+
+Status replace_identity(TlsServerContext& tls, std::string certificate_pem, std::string private_key_pem) {
+  auto next = tls.options;
+  next.certificate_pem = std::move(certificate_pem);
+  next.private_key_pem = std::move(private_key_pem);
+  NEAP_TRY(tls.context, build_server_context(next));
+  tls.options = std::move(next);
+  return ok();
+}
+
+Status replace_identity(TlsClientContext& tls, std::string certificate_pem, std::string private_key_pem) {
+  auto next = tls.options;
+  next.certificate_pem = std::move(certificate_pem);
+  next.private_key_pem = std::move(private_key_pem);
+  NEAP_TRY(tls.context, build_client_context(next, tls.pin));
+  tls.options = std::move(next);
+  ++tls.generation;
+  return ok();
+}
+
+std::uint64_t identity_generation(const TlsClientContext& tls) { return tls.generation; }
 
 namespace {
 
@@ -413,16 +462,17 @@ Task<Result<std::unique_ptr<Stream>>> tls_connect(CallContext ctx, std::unique_p
   auto session = new_session(tls->context.get(), tls, std::move(stream));
   SSL* ssl = session->ssl.get();
   SSL_set_connect_state(ssl);
-  if (!tls->server_name.empty()) {
+  const auto& server_name = tls->options.server_name;
+  if (!server_name.empty()) {
     std::array<unsigned char, 16> address{};
-    const bool is_address = ::inet_pton(AF_INET, tls->server_name.c_str(), address.data()) == 1 ||
-                            ::inet_pton(AF_INET6, tls->server_name.c_str(), address.data()) == 1;
+    const bool is_address = ::inet_pton(AF_INET, server_name.c_str(), address.data()) == 1 ||
+                            ::inet_pton(AF_INET6, server_name.c_str(), address.data()) == 1;
     if (is_address) {
-      X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), tls->server_name.c_str());
+      X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), server_name.c_str());
     } else {
       SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-      SSL_set1_host(ssl, tls->server_name.c_str());
-      SSL_set_tlsext_host_name(ssl, tls->server_name.c_str());
+      SSL_set1_host(ssl, server_name.c_str());
+      SSL_set_tlsext_host_name(ssl, server_name.c_str());
     }
   }
   NEAP_CO_TRY_VOID(co_await handshake(session, ctx));
@@ -430,7 +480,7 @@ Task<Result<std::unique_ptr<Stream>>> tls_connect(CallContext ctx, std::unique_p
     co_return fail(Code::kUnauthenticated, "tls.pin.mismatch",
                    fmt::format("the certificate chain of {} does not contain the pinned root",
                                session->stream->peer().to_string()));
-  note_peer(*session, !tls->skip_verify);
+  note_peer(*session, !tls->options.insecure_skip_verify);
   co_return std::make_unique<TlsStream>(std::move(session));
 }
 

@@ -9,6 +9,7 @@ struct Wire {
   std::unique_ptr<Stream> stream;
   std::string in;
   std::size_t at = 0;
+  std::uint64_t identity = 0;  // generation of the certificate this side showed
 
   std::string_view pending() const { return std::string_view(in).substr(at); }
   void consume(std::size_t n) {

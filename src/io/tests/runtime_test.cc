@@ -1,5 +1,8 @@
 // What both runtimes promise: network, files, timers, offloaded work.
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "neap/base/task_group.h"
 #include "tests/worlds.h"
@@ -240,6 +243,33 @@ TEST_F(Processes, a_signal_reaches_the_whole_group) {
   ASSERT_TRUE(process);
   EXPECT_TRUE((*process)->signal(15));
   EXPECT_EQ(wait(**process)->signal, 15);
+}
+
+TEST_F(Processes, asked_to_end_with_their_parent_end_with_it_however_it_ends) {
+  // The parent is a program of its own: it starts a process that would outlive it, writes its pid, and is
+  // killed.
+  const auto pid_file = world.directory() + "/pid";
+  const pid_t parent = ::fork();
+  if (parent == 0) {
+    auto own = RealRuntime::create();
+    auto child = own->subprocesses().start({.argv = {"/bin/sleep", "1000"}, .parent_death_signal = 9});
+    if (child) (void)own->files().write_file_atomic(pid_file, std::to_string((*child)->pid()));
+    ::pause();
+    ::_exit(0);
+  }
+  ASSERT_GT(parent, 0);
+  for (int i = 0; i < 2000 && !runtime.files().exists(pid_file); ++i) ::usleep(10'000);
+  const auto pid = std::stoi(runtime.files().read_file(pid_file).value());
+  ASSERT_EQ(::kill(pid, 0), 0);
+  ::kill(parent, SIGKILL);
+  ::waitpid(parent, nullptr, 0);
+  // Whoever inherits it may take its time to reap it: a zombie has ended, too.
+  const auto has_ended = [&] {
+    const auto stat = runtime.files().read_file("/proc/" + std::to_string(pid) + "/stat", 4096);
+    return !stat || stat->find(") Z") != std::string::npos || stat->find(") X") != std::string::npos;
+  };
+  for (int i = 0; i < 2000 && !has_ended(); ++i) ::usleep(10'000);
+  EXPECT_TRUE(has_ended());
 }
 
 TEST_F(Processes, that_cannot_start_say_why) {

@@ -136,6 +136,73 @@ TYPED_TEST(Tls, a_pinned_root_replaces_roots_and_narrows_them) {
   EXPECT_EQ(this->fetch(server_options(false), pinned).error().code, Code::kUnauthenticated);
 }
 
+// A server that says who asked, and one keep-alive client of it.
+struct Conversation {
+  std::shared_ptr<TlsServerContext> server_tls = make_tls_server_context(server_options(true)).value();
+  std::shared_ptr<TlsClientContext> client_tls = make_tls_client_context(client_options(&pki().node)).value();
+  std::unique_ptr<HttpServer> server;
+  std::unique_ptr<HttpClient> client;
+  explicit Conversation(Runtime& runtime, Endpoint at) {
+    HttpServerOptions options;
+    options.tls = server_tls;
+    auto listener = runtime.network().listen(at);
+    server = std::make_unique<HttpServer>(runtime, std::move(*listener), options,
+                                          [](HttpExchange& x) -> Task<void> {
+                                            HttpResponse response;
+                                            response.body = x.peer_certificate()->serial;
+                                            (void)co_await x.reply(std::move(response));
+                                          });
+    server->start();
+    HttpClientOptions client_side;
+    client_side.tls = client_tls;
+    client = std::make_unique<HttpClient>(runtime, server->local(), client_side);
+  }
+  Task<std::string> ask() {
+    HttpRequest request;
+    request.method = "GET";
+    request.target = "/";
+    auto reply = co_await client->call({}, std::move(request));
+    co_return reply ? reply->body : reply.error().to_string();
+  }
+};
+
+TYPED_TEST(Tls, a_replaced_certificate_is_shown_by_new_connections_and_ends_no_old_one) {
+  Conversation talk(this->world.runtime(), this->world.any_endpoint());
+  const auto renewed = make_test_leaf(pki().authority, "system:node:edge-1", "system:nodes", {});
+  const auto server_renewed = make_test_leaf(pki().authority, "server", {}, "IP:127.0.0.1");
+  std::vector<std::string> serials;
+  std::size_t connections = 0;
+  this->world.run([](Conversation& t, const TestIdentity& client, const TestIdentity& server,
+                     std::vector<std::string>& out, std::size_t& open) -> Task<void> {
+    out.push_back(co_await t.ask());
+    HttpRequest request;
+    request.method = "GET";
+    request.target = "/";
+    auto standing = co_await t.client->open({}, std::move(request));  // its body is not read yet
+    EXPECT_TRUE(replace_identity(*t.server_tls, server.certificate_pem, server.private_key_pem));
+    EXPECT_TRUE(replace_identity(*t.client_tls, client.certificate_pem, client.private_key_pem));
+    out.push_back((co_await (*standing)->body().read_all({}, 1000)).value());
+    out.push_back(co_await t.ask());
+    out.push_back(co_await t.ask());
+    open = t.server->open_connections();
+    t.client->close_idle();
+    co_await t.server->stop(100ms);
+  }(talk, renewed, server_renewed, serials, connections));
+  ASSERT_EQ(serials.size(), 4u);
+  EXPECT_EQ(serials[0], serials[1]);
+  EXPECT_NE(serials[2], serials[1]);
+  EXPECT_EQ(serials[3], serials[2]);
+  EXPECT_LE(connections, 2u);  // one of each certificate at most
+}
+
+TEST(TlsContext, a_replacement_that_does_not_fit_changes_nothing) {
+  auto tls = make_tls_client_context(client_options(&pki().node)).value();
+  EXPECT_FALSE(replace_identity(*tls, pki().node.certificate_pem, pki().server.private_key_pem));
+  EXPECT_EQ(identity_generation(*tls), 0u);
+  EXPECT_TRUE(replace_identity(*tls, pki().node.certificate_pem, pki().node.private_key_pem));
+  EXPECT_EQ(identity_generation(*tls), 1u);
+}
+
 TEST(TlsContext, names_the_pem_that_is_wrong) {
   auto options = server_options(false);
   options.private_key_pem = pki().node.private_key_pem;

@@ -37,6 +37,8 @@ struct KeyAndRequest {
 Result<Authority> make_ca(std::string_view common_name, const Validity& validity,
                           KeyKind kind = KeyKind::kEcdsaP256);
 Result<KeyAndRequest> make_key_and_csr(const Subject& subject, KeyKind kind = KeyKind::kEcdsaP256);
+// A request for a key that exists: a renewal keeps it.
+Result<std::string> make_csr(const Subject& subject, const PrivateKey& key);
 
 struct CertificateRequest {
   Subject subject;

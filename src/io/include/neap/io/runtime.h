@@ -41,6 +41,7 @@ struct PeerCertificate {
   std::vector<std::string> organizations;  // {"system:nodes"}
   std::string sha256;                      // hex of the DER certificate
   std::string serial;
+  WallTime not_after{};  // default: not known
 };
 
 // A bidirectional byte stream. At most one read and one write at a time. Destroying it closes it.
@@ -144,6 +145,9 @@ struct ProcessSpec {
   std::string stderr_path;  // may equal stdout_path
   bool new_session = true;  // own process group, so that a signal reaches all of it
   std::string cgroup_path;  // cgroup directories to join, separated by ':'; empty = none
+  // Sent to the process when this program ends, however it ends; 0 = it may outlive this program. Counts for
+  // programs started from a thread that lives as long as the program (Linux, prctl(2) PR_SET_PDEATHSIG).
+  int parent_death_signal = 0;
 };
 
 struct ExitStatus {

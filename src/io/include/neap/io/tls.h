@@ -1,8 +1,9 @@
 // TLS 1.2+ over any Stream (OpenSSL memory BIOs, so that it also runs in simulation).
 //
-// Contexts are immutable after creation and may be shared by all streams of one executor.
+// Contexts may be shared by all streams of one executor; only their identity can be replaced.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -31,6 +32,13 @@ class TlsClientContext;
 // kInvalidArgument naming which of the PEM texts does not parse or match.
 Result<std::shared_ptr<TlsServerContext>> make_tls_server_context(const TlsServerOptions& options);
 Result<std::shared_ptr<TlsClientContext>> make_tls_client_context(const TlsClientOptions& options);
+
+// What connections from now on show; those that stand go on with what they showed. On failure nothing
+// changes.
+Status replace_identity(TlsServerContext& tls, std::string certificate_pem, std::string private_key_pem);
+Status replace_identity(TlsClientContext& tls, std::string certificate_pem, std::string private_key_pem);
+// Grows with each replacement, so that a kept connection of an older identity can be told.
+std::uint64_t identity_generation(const TlsClientContext& tls);
 
 // Performs the handshake; kUnauthenticated when the peer's certificate does not verify.
 Task<Result<std::unique_ptr<Stream>>> tls_accept(CallContext ctx, std::unique_ptr<Stream> stream,

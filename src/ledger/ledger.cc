@@ -116,6 +116,11 @@ struct Ledger::Impl {
   Task<void> write_batch();
   Task<Result<std::string>> write_checkpoint();
   Status check_open() const;
+  void fail_for_good(const Error& error) {
+    if (failure) return;
+    failure = error;
+    if (options.on_failure) options.on_failure(error);
+  }
   Result<std::unique_ptr<io::File>> open_for_reading() const {
     return runtime.files().open(entries_path(options.directory), io::OpenMode::kRead);
   }
@@ -210,7 +215,7 @@ Task<void> Ledger::Impl::write_batch() {
           fmt::format("the disk is full, nothing was recorded: {}; free some space and retry", error.message),
           {}};
     else
-      failure = error;
+      fail_for_good(error);
     for (auto& pending : batch)
       pending.done.complete(failure ? Result<std::uint64_t>(fail(check_open().error())) : fail(error));
     co_return;

@@ -182,9 +182,14 @@ struct SqliteStore::Impl : std::enable_shared_from_this<SqliteStore::Impl> {
     if (outcome.wal_pages >= pages_max) co_await checkpoint();
   }
 
+  void fail_for_good(const Error& error) {
+    if (failure) return;
+    failure = error;
+    if (options.on_failure) options.on_failure(error);
+  }
   void on_transaction_failed(const Error& error, std::vector<PendingCommit>& batch) {
     // A refused write leaves the database as it was; any other failure leaves open what is on disk.
-    if (error.reason != "store.disk.full") failure = error;
+    if (error.reason != "store.disk.full") fail_for_good(error);
     for (auto& pending : batch)
       pending.done.complete(failure ? Result<Revision>(fail(check_writable().error())) : fail(error));
     give_up_forgetting();
@@ -195,7 +200,7 @@ struct SqliteStore::Impl : std::enable_shared_from_this<SqliteStore::Impl> {
   }
   Task<void> checkpoint() {
     auto status = co_await on_worker<Status>(runtime, [table = table] { return table->checkpoint(false); });
-    if (!status && status.error().reason != "store.disk.full") failure = status.error();
+    if (!status && status.error().reason != "store.disk.full") fail_for_good(status.error());
   }
 };
 

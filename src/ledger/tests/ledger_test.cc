@@ -213,16 +213,21 @@ TEST(Ledger, replaced_removed_and_foreign_entries_are_found) {
 
 TEST(Ledger, a_failed_fsync_ends_appending_and_a_full_disk_does_not) {
   in_world([](io::SimMachine& machine) -> Task<void> {
-    auto ledger = co_await open(machine.runtime());
+    auto options = kOptions;
+    int told = 0;
+    options.on_failure = [&told](const Error&) { ++told; };
+    auto ledger = (co_await Ledger::open(machine.runtime(), options, test_key())).value();
     (void)(co_await ledger->append(1)).value();
     machine.set_disk_capacity(20'000);
     EXPECT_EQ(reason_of(co_await ledger->append(text_of(100'000, 'x'))), "ledger.disk.full");
     machine.set_disk_capacity(10'000'000);
     EXPECT_EQ((co_await ledger->append(2)).value(), 1u);
     EXPECT_TRUE(co_await ledger->verify());
+    EXPECT_EQ(told, 0);
     machine.fail_next_syncs(1, Code::kDataLoss);
     EXPECT_EQ(reason_of(co_await ledger->append(3)), "ledger.failed");
     EXPECT_EQ(reason_of(co_await ledger->append(4)), "ledger.failed");
+    EXPECT_EQ(told, 1);
     EXPECT_EQ(ledger->size(), 2u);
     EXPECT_EQ((co_await ledger->read(0, 10)).value().size(), 2u);
     co_await ledger->close();

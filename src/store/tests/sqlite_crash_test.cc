@@ -179,11 +179,15 @@ std::string reason_of(const Result<T>& result) {
 
 TEST(SqliteStoreFaults, after_a_failed_fsync_no_write_is_acknowledged_and_reads_go_on) {
   in_world([](io::SimMachine& machine) -> Task<void> {
-    auto store = (co_await SqliteStore::open(machine.runtime(), kOptions)).value();
+    auto options = kOptions;
+    int told = 0;
+    options.on_failure = [&told](const Error&) { ++told; };
+    auto store = (co_await SqliteStore::open(machine.runtime(), options)).value();
     const auto kept = (co_await store->put({}, "a", "kept")).value();
     machine.fail_next_syncs(1, Code::kDataLoss);
     EXPECT_EQ(reason_of(co_await store->put({}, "a", "lost")), "store.failed");
     EXPECT_EQ(reason_of(co_await store->put({}, "b", "later")), "store.failed");
+    EXPECT_EQ(told, 1);
     EXPECT_EQ(reason_of(co_await store->compact({}, kept)), "store.failed");
     EXPECT_EQ((co_await store->get({}, "a")).value()->value, "kept");
     EXPECT_EQ(store->current_revision(), kept);

@@ -12,6 +12,7 @@
 // Threads: all calls on the runtime's executor. The ledger must outlive its pending calls.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,8 @@ struct LedgerOptions {
   std::string origin;     // "neap.example/hq/audit"
   Duration checkpoint_interval = 1s;
   std::size_t queue_entries_max = 16'384;
+  // Called once, on the executor, when nothing more is appended (rule 4): restart the process.
+  std::function<void(const Error&)> on_failure;
 };
 
 struct InclusionProof {

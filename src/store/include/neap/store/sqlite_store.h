@@ -10,6 +10,8 @@
 //    time inside ordinary transactions, so that writers never wait for a compaction.
 #pragma once
 
+#include <functional>
+
 #include "neap/io/runtime.h"
 #include "neap/store/store.h"
 
@@ -26,6 +28,8 @@ struct SqliteStoreOptions {
   // Route file access through Runtime::files() instead of SQLite's own: simulation with its faults.
   // One connection then serves reads and writes, and the lock excludes this process only.
   bool use_io_vfs = false;
+  // Called once, on the executor, when the store stops writing (invariant 2): restart the process.
+  std::function<void(const Error&)> on_failure;
 };
 
 class SqliteStore final : public Store {

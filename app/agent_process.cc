@@ -4,7 +4,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "agent_identity.h"
+#include "certificate_renewal.h"
 #include "neap/agent/agent.h"
 #include "neap/agent/data_plane.h"
 #include "neap/client/http_client.h"
@@ -42,6 +42,12 @@ struct AgentProcess::Impl {
       : runtime(r), options(std::move(o)), sink(telemetry::LogFormat::kKeyValue), log(sink, r.clock()) {}
 
   Task<Status> open_state();
+  // What is on the disk is uncertain now; a fresh start reads it again. Programs outlive it.
+  void storage_failed(const Error& error) {
+    log.error("the disk failed a write; this process ends, a restart reads what is there",
+              {telemetry::Field(error)});
+    if (options.on_storage_failure) options.on_storage_failure();
+  }
   Task<Status> connect();
   Status listen();
   Result<io::HttpClientOptions> peer_options(const gateway::UpstreamTarget& target);
@@ -52,7 +58,7 @@ struct AgentProcess::Impl {
   AgentProcessOptions options;
   telemetry::StderrSink sink;
   telemetry::Logger log;
-  AgentIdentity identity;
+  std::optional<NodeCredentials> credentials;
   std::unique_ptr<store::Store> store;
   std::unique_ptr<ledger::Ledger> audit;
   std::unique_ptr<artifacts::ArtifactStore> blobs;
@@ -67,21 +73,24 @@ struct AgentProcess::Impl {
   std::unique_ptr<executor::ResourceLimiter> limiter;
   std::unique_ptr<executor::ProcessDriver> processes;
   std::unique_ptr<agent::Agent> agent;
+  std::unique_ptr<CertificateRenewal> renewal;
   std::unique_ptr<io::HttpServer> clients, peers;
 };
 
 Task<Status> AgentProcess::Impl::open_state() {
   NEAP_CO_TRY_VOID(runtime.files().make_directories(options.state_directory, 0700));
   NEAP_CO_TRY(const auto address, parse_server(options.server));
-  NEAP_CO_TRY(identity, co_await load_or_join(runtime, {.directory = path("identity"),
-                                                        .node = options.node,
-                                                        .site = options.site,
-                                                        .capacity_type = options.capacity_type,
-                                                        .token_file = options.token_file,
-                                                        .server = address}));
+  NEAP_CO_TRY(auto identity, co_await load_or_join(runtime, {.directory = path("identity"),
+                                                             .node = options.node,
+                                                             .site = options.site,
+                                                             .capacity_type = options.capacity_type,
+                                                             .token_file = options.token_file,
+                                                             .server = address}));
+  credentials.emplace(std::move(identity));
   store::SqliteStoreOptions store_options;
   store_options.directory = path("store");
   store_options.history_revisions = 100;
+  store_options.on_failure = [this](const Error& error) { storage_failed(error); };
   NEAP_CO_TRY(store, co_await store::SqliteStore::open(runtime, store_options));
   const auto key_path = path("identity/ledger.key");
   if (!runtime.files().exists(key_path)) {
@@ -90,10 +99,12 @@ Task<Status> AgentProcess::Impl::open_state() {
   }
   NEAP_CO_TRY(const auto key_pem, runtime.files().read_file(key_path));
   NEAP_CO_TRY(auto key, crypto::PrivateKey::from_pem(key_pem));
-  NEAP_CO_TRY(audit, co_await ledger::Ledger::open(runtime,
-                                                   {.directory = path("ledger/audit"),
-                                                    .origin = "neap/node/" + options.node + "/audit"},
-                                                   std::move(key)));
+  NEAP_CO_TRY(audit, co_await ledger::Ledger::open(
+                         runtime,
+                         {.directory = path("ledger/audit"),
+                          .origin = "neap/node/" + options.node + "/audit",
+                          .on_failure = [this](const Error& error) { storage_failed(error); }},
+                         std::move(key)));
   NEAP_CO_TRY(blobs, artifacts::ArtifactStore::open(runtime, {.root = path("content")}));
   repositories = std::make_unique<artifacts::RepositoryTable>(*blobs);
   co_return ok();
@@ -101,10 +112,7 @@ Task<Status> AgentProcess::Impl::open_state() {
 
 Task<Status> AgentProcess::Impl::connect() {
   NEAP_CO_TRY(const auto address, parse_server(options.server));
-  NEAP_CO_TRY(auto tls, io::make_tls_client_context({.roots_pem = identity.ca_pem,
-                                                     .certificate_pem = identity.certificate_pem,
-                                                     .private_key_pem = identity.private_key_pem,
-                                                     .server_name = address.host}));
+  NEAP_CO_TRY(auto tls, credentials->client_context(address.host));
   io::HttpClientOptions http{.tls = tls};
   api = std::make_unique<client::HttpResourceClient>(runtime, address, http, "");
   server = std::make_unique<io::HttpClient>(runtime, address, http);
@@ -126,12 +134,12 @@ Task<Status> AgentProcess::Impl::connect() {
       options.node, options.site);
   collector = agent::make_masking_collector(runtime, *gate);
   agent::BlobExchangeOptions exchange_options;
-  exchange_options.server_site = identity.server_site;
+  exchange_options.server_site = credentials->identity().server_site;
   if (options.keep_exports) {
     exchange_options.export_log_directory = path("exports");
     NEAP_CO_TRY_VOID(runtime.files().make_directories(exchange_options.export_log_directory, 0700));
   }
-  NEAP_CO_TRY(auto trusted, crypto::PublicKey::from_pem(identity.signing_key_pem));
+  NEAP_CO_TRY(auto trusted, crypto::PublicKey::from_pem(credentials->identity().signing_key_pem));
   exchange_options.trusted_keys.push_back(std::move(trusted));
   exchange =
       agent::make_registry_exchange(runtime, *gate, *server, *blobs, *repositories, exchange_options, log);
@@ -140,10 +148,7 @@ Task<Status> AgentProcess::Impl::connect() {
 
 // Each node is verified under its own name, which its certificate holds whatever address it is reached at.
 Result<io::HttpClientOptions> AgentProcess::Impl::peer_options(const gateway::UpstreamTarget& target) {
-  NEAP_TRY(auto tls, io::make_tls_client_context({.roots_pem = identity.ca_pem,
-                                                  .certificate_pem = identity.certificate_pem,
-                                                  .private_key_pem = identity.private_key_pem,
-                                                  .server_name = target.node.str()}));
+  NEAP_TRY(auto tls, credentials->client_context(target.node.str()));
   return io::HttpClientOptions{.tls = std::move(tls)};
 }
 
@@ -152,10 +157,7 @@ Status AgentProcess::Impl::listen() {
   NEAP_TRY(const auto peer_address, io::Endpoint::parse(options.peer_listen));
   NEAP_TRY(auto client_listener, runtime.network().listen(client_address));
   NEAP_TRY(auto peer_listener, runtime.network().listen(peer_address));
-  NEAP_TRY(auto tls, io::make_tls_server_context({.certificate_pem = identity.certificate_pem,
-                                                  .private_key_pem = identity.private_key_pem,
-                                                  .client_roots_pem = identity.ca_pem,
-                                                  .require_client_certificate = true}));
+  NEAP_TRY(auto tls, credentials->server_context());
   io::HttpServerOptions plain, mutual;
   mutual.tls = tls;
   clients = std::make_unique<io::HttpServer>(runtime, std::move(client_listener), plain, serving->handler());
@@ -216,6 +218,18 @@ Task<Status> AgentProcess::start() {
                                                                       .log = i.log},
                                            options);
   NEAP_CO_TRY_VOID(co_await i.agent->start());
+  i.renewal = std::make_unique<CertificateRenewal>(
+      CertificateRenewal::Dependencies{.runtime = i.runtime,
+                                       .server = *i.server,
+                                       .credentials = *i.credentials,
+                                       .log = i.log,
+                                       .notice =
+                                           [&i](std::string reason, std::string message) {
+                                             i.agent->set_notice("CertificateEnding", std::move(reason),
+                                                                 std::move(message));
+                                           }},
+      i.path("identity"), i.options.node);
+  i.renewal->start();
   NEAP_CO_TRY_VOID(i.runtime.files().write_file_atomic(
       i.path("endpoints.json"),
       to_pretty_text(Json{{"inference", options.inference_endpoint}, {"peer", options.peer_endpoint}}) +
@@ -231,6 +245,7 @@ Task<void> AgentProcess::stop() {
   (void)i.runtime.files().remove(i.path("ready"));
   if (i.clients) co_await i.clients->stop();
   if (i.peers) co_await i.peers->stop();
+  if (i.renewal) co_await i.renewal->stop();
   if (i.agent) co_await i.agent->stop();
   if (i.gate) co_await i.gate->stop();
   if (i.serving) co_await i.serving->stop();

@@ -1,6 +1,7 @@
 // `neap agent`: one node, wired together on one page.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,6 +21,7 @@ struct AgentProcessOptions {
   std::string cpu = "0", memory = "0";  // 0: what the machine has
   std::string python = "/usr/bin/python3", python_path, onnxruntime;
   bool keep_exports = false;
+  std::function<void()> on_storage_failure;  // as the server's
 };
 
 class AgentProcess {

@@ -5,18 +5,26 @@
 #include <algorithm>
 
 #include "neap/api/resource.h"
+#include "neap/crypto/x509.h"
 
 namespace neap::app {
 namespace {
 
-// Until agents renew their certificates by themselves a node joins again after this.
-constexpr Duration kNodeCertificateLife = std::chrono::hours(24 * 30);
+constexpr std::uint64_t kRefusalsPerMinute = 60;
 constexpr std::string_view kTokenPrefix = "/join-tokens/";
 constexpr std::string_view kMappedPrefix = "::ffff:";  // an IPv4 peer on a socket of both families
 
 bool is_address(std::string_view text) {
   return text.find(':') != std::string_view::npos ||
          (!text.empty() && text.find_first_not_of("0123456789.") == std::string_view::npos);
+}
+client::ResourcePath node_path(std::string name) {
+  return {.group = std::string(api::kGroup),
+          .version = std::string(api::kVersion),
+          .plural = "nodes",
+          .namespace_ = {},
+          .name = std::move(name),
+          .subresource = {}};
 }
 bool is_one_of(const std::vector<std::string>& names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
@@ -81,14 +89,8 @@ Task<Result<Json>> JoinDesk::mint(Json body) {
 }
 
 Task<Status> JoinDesk::create_node(std::string node, std::string site, std::string capacity_type) {
-  client::ResourcePath path{.group = std::string(api::kGroup),
-                            .version = std::string(api::kVersion),
-                            .plural = "nodes",
-                            .namespace_ = {},
-                            .name = {},
-                            .subresource = {}};
   auto created =
-      co_await deps_.client.create({}, path,
+      co_await deps_.client.create({}, node_path({}),
                                    Json{{"apiVersion", "neap.dev/v1"},
                                         {"kind", "Node"},
                                         {"metadata", {{"name", node}}},
@@ -107,7 +109,86 @@ std::vector<std::string> JoinDesk::addresses_for(const std::string& peer_host) c
   return {address};
 }
 
+Task<void> JoinDesk::record_refusal(std::string type, std::string node, std::string peer_host, Error error) {
+  const auto now = deps_.runtime.executor().now();
+  if (!refusals_since_ || now - *refusals_since_ > 1min) {
+    refusals_since_ = now;
+    refusals_ = 0;
+  }
+  if (++refusals_ > kRefusalsPerMinute) {
+    ++refusals_unrecorded_;
+    co_return;
+  }
+  Json entry{{"type", type},
+             {"node", node.substr(0, 64)},
+             {"peer", peer_host},
+             {"reason", error.reason + ": " + error.message.substr(0, 500)}};
+  if (const auto left_out = std::exchange(refusals_unrecorded_, 0))
+    entry.as_object()["refusalsNotRecorded"] = left_out;
+  (void)co_await deps_.record(std::move(entry));
+}
+
+Task<Result<std::string>> JoinDesk::issue(std::string type, std::string node, std::string request_pem,
+                                          std::string peer_host) {
+  // A short life must not lie mostly in the past: nodes renew at two thirds of it.
+  const auto backdate = std::min<Duration>(5min, deps_.certificate_life / 10);
+  NEAP_CO_TRY(auto pem, deps_.authority.issue_node(request_pem, node, addresses_for(peer_host),
+                                                   deps_.runtime.clock().wall(),
+                                                   {.node = deps_.certificate_life, .backdate = backdate}));
+  NEAP_CO_TRY(const auto certificate, crypto::parse_certificate(pem));
+  // Before it is handed out: a certificate nobody has on record must not exist.
+  NEAP_CO_TRY_VOID(co_await deps_.record(Json{{"type", type},
+                                              {"node", node},
+                                              {"peer", peer_host},
+                                              {"serial", certificate.serial},
+                                              {"notAfter", format_rfc3339(certificate.validity.not_after)}}));
+  co_return pem;
+}
+
+Task<void> JoinDesk::serve_renewal(io::HttpExchange& exchange, const auth::Identity& who) {
+  const std::string host = exchange.peer().host, node = who.node, path = exchange.request().path;
+  const bool is_own = !node.empty() && path == "/agent/v1/nodes/" + node + "/certificate";
+  if (exchange.request().method != "POST" || !is_own) {
+    Error error{.code = Code::kPermissionDenied,
+                .reason = "join.renewal.own",
+                .message =
+                    "a node renews its own certificate only: POST /agent/v1/nodes/NAME/certificate "
+                    "over the certificate of NAME"};
+    co_await record_refusal("renewal-refusal", node.empty() ? who.user : node, host, error);
+    (void)co_await exchange.reply(io::json_error(error));
+    co_return;
+  }
+  co_await reply_json(
+      exchange, [this, node, host](Json body) { return renew(node, std::move(body), host); }, 64u << 10);
+}
+
+Task<Result<Json>> JoinDesk::renew(std::string node, Json body, std::string peer_host) {
+  auto answer = co_await try_renew(node, std::move(body), peer_host);
+  if (!answer) co_await record_refusal("renewal-refusal", node, peer_host, answer.error());
+  co_return answer;
+}
+
+Task<Result<Json>> JoinDesk::try_renew(std::string node, Json body, std::string peer_host) {
+  auto known = co_await deps_.client.get({}, node_path(node));
+  if (!known && known.error().code == Code::kNotFound)
+    co_return fail(Code::kPermissionDenied, "join.renewal.unknown",
+                   fmt::format("node \"{}\" was deleted here, so its certificate is not renewed; to take it "
+                               "back make a token with `neap token create-join --node {}`",
+                               node, node));
+  if (!known) co_return fail(std::move(known).error());
+  NEAP_CO_TRY(auto pem, co_await issue("certificate-renewal", node, std::string(get_string(body, "request")),
+                                       peer_host));
+  co_return Json{{"certificate", std::move(pem)}};
+}
+
 Task<Result<Json>> JoinDesk::join(Json body, std::string peer_host) {
+  const std::string node(get_string(body, "node"));
+  auto answer = co_await try_join(std::move(body), peer_host);
+  if (!answer) co_await record_refusal("join-refusal", node, peer_host, answer.error());
+  co_return answer;
+}
+
+Task<Result<Json>> JoinDesk::try_join(Json body, std::string peer_host) {
   auth::JoinClaim claim{.site = std::string(get_string(body, "site")),
                         .node = std::string(get_string(body, "node"))};
   if (!api::parse_enum(get_string(body, "capacityType", "owned"), claim.capacity_type) ||
@@ -125,8 +206,7 @@ Task<Result<Json>> JoinDesk::join(Json body, std::string peer_host) {
     co_return fail(Code::kUnauthenticated, "auth.join.unknown",
                    "the join token is not valid; make a new one");
   NEAP_CO_TRY(const auto certificate,
-              deps_.authority.issue_node(get_string(body, "request"), claim.node, addresses_for(peer_host),
-                                         deps_.runtime.clock().wall(), {.node = kNodeCertificateLife}));
+              co_await issue("node-join", claim.node, std::string(get_string(body, "request")), peer_host));
   NEAP_CO_TRY_VOID(
       co_await create_node(claim.node, claim.site, std::string(api::enum_name(claim.capacity_type))));
   co_return Json{{"certificate", certificate},

@@ -8,9 +8,13 @@
 #include "agent_identity.h"
 #include "lab_cluster.h"
 #include "neap/io/tls.h"
+#include "server_process.h"
 
 namespace neap::app {
 namespace {
+
+constexpr Duration kRestartPauseMax = 10s;
+constexpr Duration kSteadyAfter = 60s;  // a child that ran this long is started again without delay
 
 std::vector<std::string> child_environment() {
   std::vector<std::string> out;
@@ -130,8 +134,11 @@ Task<Status> Lab::spawn_child(std::string name) {
   spec.argv = child.argv;
   spec.environment = child_environment();
   spec.stdout_path = spec.stderr_path = child.log;
+  // A lab that is killed leaves nothing behind that holds its ports and its state.
+  spec.parent_death_signal = SIGTERM;
   NEAP_CO_TRY(child.process, runtime_.subprocesses().start(spec));
   child.wanted = child.running = true;
+  child.started = runtime_.executor().now();
   tasks_.spawn(watch_child(name, child.process->pid()));
   co_return ok();
 }
@@ -139,15 +146,22 @@ Task<Status> Lab::spawn_child(std::string name) {
 // A child that ends unasked is started again, slower each time: what systemd would do.
 Task<void> Lab::watch_child(std::string name, std::int64_t pid) {
   auto& child = children_[name];
-  (void)co_await child.process->wait(tasks_.context());
+  const auto exit = co_await child.process->wait(tasks_.context());
   if (!child.process || child.process->pid() != pid) co_return;
   child.running = false;
   if (!child.wanted || tasks_.context().cancel.is_cancelled()) co_return;
   ++child.restarts;
-  std::fprintf(stderr, "neap up: %s ended unasked, see %s; starting it again\n", name.c_str(),
+  child.fast_ends = runtime_.executor().now() - child.started > kSteadyAfter ? 1 : child.fast_ends + 1;
+  std::string how = "ended unasked";
+  if (exit && exit->signal != 0)
+    how = fmt::format("was ended by signal {}", exit->signal);
+  else if (exit)
+    how = fmt::format("ended with status {}{}", exit->code,
+                      exit->code == kExitStorageFailed ? " (its disk failed a write)" : "");
+  std::fprintf(stderr, "neap up: %s %s, see %s; starting it again\n", name.c_str(), how.c_str(),
                child.log.c_str());
   if (!co_await sleep_for(runtime_.executor(), tasks_.context(),
-                          std::min<Duration>(10s, 500ms * child.restarts)))
+                          std::min<Duration>(kRestartPauseMax, 500ms * child.fast_ends)))
     co_return;
   if (child.wanted && !child.running) (void)co_await spawn_child(name);
 }

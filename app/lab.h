@@ -48,6 +48,8 @@ class Lab {
     std::unique_ptr<io::Process> process;
     bool wanted = false;
     int restarts = 0;
+    int fast_ends = 0;  // in a row, each soon after its start
+    MonoTime started{};
     bool running = false;
   };
 

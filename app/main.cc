@@ -18,6 +18,9 @@ extern char** environ;
 namespace neap::app {
 namespace {
 
+// Certificates count in whole seconds.
+constexpr Duration kCertificateLifeMin = 5s, kCertificateLifeMax = std::chrono::hours(8760);
+
 std::string absolute(const std::string& path) {
   return std::filesystem::absolute(path).lexically_normal().string();
 }
@@ -36,23 +39,29 @@ std::string find_python() {
   return std::filesystem::exists(venv) ? absolute(venv.string()) : "/usr/bin/python3";
 }
 
-// Starts a service, waits for SIGTERM or SIGINT, stops it.
-template <class Service>
-int serve(io::RealRuntime& runtime, Service& service) {
-  return runtime.run_task([](io::RealRuntime& r, Service& s) -> Task<int> {
+// Starts a service, waits for SIGTERM, SIGINT or a failed disk, stops it.
+template <class Service, class Options>
+int serve(io::RealRuntime& runtime, Options options) {
+  return runtime.run_task([](io::RealRuntime& r, Options o) -> Task<int> {
     Event end(r.executor());
-    for (const int signal : {SIGTERM, SIGINT}) r.on_signal(signal, [&end] { end.set(); });
-    const auto started = co_await s.start();
     int status = 0;
+    for (const int signal : {SIGTERM, SIGINT}) r.on_signal(signal, [&end] { end.set(); });
+    if constexpr (requires { o.on_storage_failure; })
+      o.on_storage_failure = [&end, &status] {
+        status = kExitStorageFailed;
+        end.set();
+      };
+    Service s(r, std::move(o));
+    const auto started = co_await s.start();
     if (!started) {
       std::fprintf(stderr, "neap: %s\n", started.error().to_string().c_str());
-      status = 1;
+      if (status == 0) status = 1;
     } else {
       (void)co_await end.wait({});
     }
     co_await s.stop();
     co_return status;
-  }(runtime, service));
+  }(runtime, std::move(options)));
 }
 
 int run_server(int argc, char** argv) {
@@ -63,11 +72,21 @@ int run_server(int argc, char** argv) {
   app.add_option("--listen", options.listen, "ADDRESS:PORT")->capture_default_str();
   app.add_option("--site", options.site, "Site the server belongs to")->capture_default_str();
   app.add_option("--name", options.names, "Further DNS name or IP address for the server certificate");
+  std::string life = "720h";
+  app.add_option("--node-certificate-life", life,
+                 "How long a node's certificate is good; nodes renew theirs at two thirds of it")
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   options.state_directory = absolute(options.state_directory);
+  const auto parsed = parse_duration(life);
+  if (!parsed || *parsed < kCertificateLifeMin || *parsed > kCertificateLifeMax) {
+    std::fprintf(stderr, "neap: --node-certificate-life \"%s\" must be a duration from 5s to 8760h\n",
+                 life.c_str());
+    return 2;
+  }
+  options.node_certificate_life = *parsed;
   auto runtime = io::RealRuntime::create();
-  ServerProcess server(*runtime, options);
-  return serve(*runtime, server);
+  return serve<ServerProcess>(*runtime, options);
 }
 
 int run_agent(int argc, char** argv) {
@@ -101,8 +120,7 @@ int run_agent(int argc, char** argv) {
   options.state_directory = absolute(options.state_directory);
   if (!options.data_directory.empty()) options.data_directory = absolute(options.data_directory);
   auto runtime = io::RealRuntime::create();
-  AgentProcess agent(*runtime, options);
-  return serve(*runtime, agent);
+  return serve<AgentProcess>(*runtime, options);
 }
 
 int run_up(int argc, char** argv) {
@@ -122,8 +140,7 @@ int run_up(int argc, char** argv) {
   options.state_directory = absolute(options.state_directory);
   options.program = own_program();
   auto runtime = io::RealRuntime::create();
-  Lab lab(*runtime, options);
-  return serve(*runtime, lab);
+  return serve<Lab>(*runtime, options);
 }
 
 int run_cli(int argc, char** argv) {

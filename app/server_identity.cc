@@ -65,9 +65,11 @@ Result<ServerIdentity> ServerIdentity::load_or_create(io::Runtime& runtime, cons
                      .admin_token = {}};
   const auto certificate = directory + "/server.pem", key = directory + "/server.key",
              token = directory + "/admin.token";
+  if (files.exists(key)) {
+    NEAP_TRY(out.private_key_pem, files.read_file(key));
+  }
   if (files.exists(certificate) && files.exists(key)) {
     NEAP_TRY(out.certificate_pem, files.read_file(certificate));
-    NEAP_TRY(out.private_key_pem, files.read_file(key));
     const auto parsed = crypto::parse_certificate(out.certificate_pem);
     // A third of its life is left for clients that hold it; then it is renewed at the next start.
     if (!parsed || !covers(*parsed, addresses) ||
@@ -75,13 +77,18 @@ Result<ServerIdentity> ServerIdentity::load_or_create(io::Runtime& runtime, cons
       out.certificate_pem.clear();
   }
   if (out.certificate_pem.empty()) {
+    // The key stays where there is one: a crash between two files must not leave a pair that does not fit.
+    if (out.private_key_pem.empty()) {
+      NEAP_TRY(const auto made, crypto::PrivateKey::generate(crypto::KeyKind::kEcdsaP256));
+      out.private_key_pem = made.to_pem();
+      NEAP_TRY_VOID(files.write_file_atomic(key, out.private_key_pem, 0600));
+    }
+    NEAP_TRY(const auto server_key, crypto::PrivateKey::from_pem(out.private_key_pem));
     NEAP_TRY(const auto request,
-             crypto::make_key_and_csr({.common_name = "neap-server", .organizations = {}}));
+             crypto::make_csr({.common_name = "neap-server", .organizations = {}}, server_key));
     std::vector<std::string> names, ips;
     for (const auto& address : addresses) (is_ip(address) ? ips : names).push_back(address);
-    NEAP_TRY(out.certificate_pem, out.authority.issue_server(request.request_pem, names, ips, now));
-    out.private_key_pem = request.private_key_pem;
-    NEAP_TRY_VOID(files.write_file_atomic(key, out.private_key_pem, 0600));
+    NEAP_TRY(out.certificate_pem, out.authority.issue_server(request, names, ips, now));
     NEAP_TRY_VOID(files.write_file_atomic(certificate, out.certificate_pem, 0644));
   }
   if (files.exists(token)) {

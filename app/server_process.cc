@@ -74,10 +74,18 @@ struct ServerProcess::Impl {
 
   Task<Status> open_state(const io::Endpoint& address);
   Task<Status> open_ledgers();
+  // What is on the disk is uncertain now; a fresh start reads it again.
+  void storage_failed(const Error& error) {
+    log.error("the disk failed a write; this process ends, a restart reads what is there",
+              {telemetry::Field(error)});
+    if (options.on_storage_failure) options.on_storage_failure();
+  }
+  Task<void> record(apiserver::AuditRecord entry);
   Task<Status> start_api();
   Task<Status> start_data_plane();
   void add_routes();
   Task<void> keep_metering();
+  Task<void> keep_certificate();
   Status write_files(const io::Endpoint& address);
   std::string path(std::string_view name) const { return options.state_directory + "/" + std::string(name); }
 
@@ -108,6 +116,7 @@ struct ServerProcess::Impl {
   std::unique_ptr<transfer::Receiver> receiver;
   std::unique_ptr<JoinDesk> join_desk;
   std::unique_ptr<Console> console;
+  std::shared_ptr<io::TlsServerContext> tls;
   std::unique_ptr<io::HttpServer> http;
   std::string address;
   std::vector<std::string> names;  // in the server's certificate
@@ -127,15 +136,18 @@ Task<Status> ServerProcess::Impl::open_state(const io::Endpoint& listen) {
               .authenticated = true});
   store::SqliteStoreOptions store_options;
   store_options.directory = path("store");
+  store_options.on_failure = [this](const Error& error) { storage_failed(error); };
   NEAP_CO_TRY(store, co_await store::SqliteStore::open(runtime, store_options));
   co_return co_await open_ledgers();
 }
 
 Task<Status> ServerProcess::Impl::open_ledgers() {
   const auto open = [this](std::string name) {
-    return ledger::Ledger::open(
-        runtime, {.directory = path("ledger/" + name), .origin = "neap/" + options.site + "/" + name},
-        identity->signing_key);
+    return ledger::Ledger::open(runtime,
+                                {.directory = path("ledger/" + name),
+                                 .origin = "neap/" + options.site + "/" + name,
+                                 .on_failure = [this](const Error& error) { storage_failed(error); }},
+                                identity->signing_key);
   };
   NEAP_CO_TRY(audit, co_await open("audit"));
   NEAP_CO_TRY(usage, co_await open("usage"));
@@ -154,29 +166,31 @@ Task<Status> ServerProcess::Impl::open_ledgers() {
   co_return ok();
 }
 
+// Shares the fsync of the ledger's group commit with whatever else is recorded at the time.
+Task<void> ServerProcess::Impl::record(apiserver::AuditRecord entry) {
+  // What controllers and agents write is seen in the objects; people's writes and all refusals are audited.
+  if (!border || (entry.status < 400 && entry.who.user.starts_with("system:"))) co_return;
+  auto appended = co_await border->append(Json{{"type", entry.status >= 400 ? "api-refusal" : "api"},
+                                               {"user", entry.who.user},
+                                               {"verb", entry.what.verb},
+                                               {"resource", entry.what.resource},
+                                               {"namespace", entry.what.namespace_},
+                                               {"name", entry.what.name},
+                                               {"status", entry.status},
+                                               {"reason", entry.reason}});
+  if (!appended) log.error("a request is not on record", {telemetry::Field(appended.error())});
+}
+
 Task<Status> ServerProcess::Impl::start_api() {
-  auto record = [this](const apiserver::AuditRecord& entry) {
-    // What controllers and agents write is seen in the objects; people's writes and all refusals are audited.
-    if (entry.status < 400 && (entry.who.user.starts_with("system:"))) return;
-    tasks.spawn([](Impl& self, Json body) -> Task<void> {
-      if (self.border) (void)co_await self.border->append(std::move(body));
-    }(*this, Json{{"type", entry.status >= 400 ? "api-refusal" : "api"},
-                  {"user", entry.who.user},
-                  {"verb", entry.what.verb},
-                  {"resource", entry.what.resource},
-                  {"namespace", entry.what.namespace_},
-                  {"name", entry.what.name},
-                  {"status", entry.status},
-                  {"reason", entry.reason}}));
-  };
   api = std::make_unique<apiserver::ApiServer>(
-      apiserver::ApiServer::Dependencies{.runtime = runtime,
-                                         .store = *store,
-                                         .kinds = api::KindTable::standard(),
-                                         .authenticator = authenticator,
-                                         .authorizer = authorizer,
-                                         .admission = {&policy_admission},
-                                         .audit = record},
+      apiserver::ApiServer::Dependencies{
+          .runtime = runtime,
+          .store = *store,
+          .kinds = api::KindTable::standard(),
+          .authenticator = authenticator,
+          .authorizer = authorizer,
+          .admission = {&policy_admission},
+          .audit = [this](apiserver::AuditRecord entry) { return record(std::move(entry)); }},
       apiserver::ApiServer::Options{});
   api->keep_rbac(rbac);
   NEAP_CO_TRY_VOID(co_await api->start());
@@ -228,7 +242,9 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
                              .client = *admin_client,
                              .signing_key_pem = identity->signing_key.public_key().to_pem(),
                              .site = options.site,
-                             .server_names = names});
+                             .server_names = names,
+                             .record = [this](Json entry) { return border->append(std::move(entry)); },
+                             .certificate_life = options.node_certificate_life});
   co_return co_await join_desk->restore();
 }
 
@@ -246,6 +262,10 @@ void ServerProcess::Impl::add_routes() {
   api->add_route({.prefix = "/neap/v1/join", .authorize = false, .handler = [this](io::HttpExchange& e, Who) {
                     return join_desk->serve_join(e);
                   }});
+  api->add_route(
+      {.prefix = "/agent/v1/nodes/", .authorize = true, .handler = [this](io::HttpExchange& e, Who who) {
+         return join_desk->serve_renewal(e, who);
+       }});
   api->add_route({.prefix = "/neap/v1/console-codes",
                   .authorize = true,
                   .handler = [this](io::HttpExchange& e, Who who) { return console->serve_codes(e, who); }});
@@ -298,6 +318,22 @@ Task<void> ServerProcess::Impl::keep_metering() {
   }
 }
 
+// The server's own certificate is renewed where a restart would renew it, too.
+Task<void> ServerProcess::Impl::keep_certificate() {
+  while (co_await sleep_for(runtime.executor(), tasks.context(), std::chrono::hours(1))) {
+    auto fresh = ServerIdentity::load_or_create(runtime, path("identity"), names);
+    if (fresh && fresh->certificate_pem == identity->certificate_pem) continue;
+    auto status = fresh ? io::replace_identity(*tls, fresh->certificate_pem, fresh->private_key_pem)
+                        : Status(fail(fresh.error()));
+    if (status) {
+      identity->certificate_pem = fresh->certificate_pem;
+      log.info("the server's certificate was renewed");
+    } else {
+      log.error("the server's certificate could not be renewed", {telemetry::Field(status.error())});
+    }
+  }
+}
+
 Status ServerProcess::Impl::write_files(const io::Endpoint& listen) {
   auto& files = runtime.files();
   const auto url = "https://" + address;
@@ -326,7 +362,7 @@ Task<Status> ServerProcess::start() {
   NEAP_CO_TRY_VOID(co_await i.open_state(listen));
   NEAP_CO_TRY_VOID(co_await i.start_api());
   NEAP_CO_TRY_VOID(co_await i.start_data_plane());
-  NEAP_CO_TRY(auto tls,
+  NEAP_CO_TRY(i.tls,
               io::make_tls_server_context({.certificate_pem = i.identity->certificate_pem,
                                            .private_key_pem = i.identity->private_key_pem,
                                            .client_roots_pem = i.identity->authority.certificate_pem()}));
@@ -339,11 +375,12 @@ Task<Status> ServerProcess::start() {
   i.authenticator.use(i.console.get());
   i.add_routes();
   io::HttpServerOptions http;
-  http.tls = tls;
+  http.tls = i.tls;
   i.http = std::make_unique<io::HttpServer>(i.runtime, std::move(listener), http, i.api->handler());
   i.http->start();
   i.loop->start();
   i.tasks.spawn(i.keep_metering());
+  i.tasks.spawn(i.keep_certificate());
   NEAP_CO_TRY_VOID(i.write_files(listen));
   i.log.info("serving", {{"address", i.address}, {"site", i.options.site}});
   co_return ok();

@@ -1,6 +1,7 @@
 // `neap server`: control plane, registry and console of one installation, wired together on one page.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -9,11 +10,16 @@
 
 namespace neap::app {
 
+// EX_IOERR of sysexits.h: the disk failed. A supervisor starts the process again.
+inline constexpr int kExitStorageFailed = 74;
+
 struct ServerOptions {
   std::string state_directory;
   std::string listen = "127.0.0.1:8443";
   std::string site = "hq";
   std::vector<std::string> names;  // further addresses for the server certificate
+  Duration node_certificate_life = std::chrono::hours(24 * 30);
+  std::function<void()> on_storage_failure;  // nothing more is written: end, with kExitStorageFailed
 };
 
 class ServerProcess {

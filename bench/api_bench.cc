@@ -15,6 +15,7 @@
 #include "neap/apiserver/server.h"
 #include "neap/base/task_group.h"
 #include "neap/io/real_runtime.h"
+#include "neap/ledger/ledger.h"
 #include "neap/store/memory_store.h"
 #include "neap/store/sqlite_store.h"
 
@@ -138,20 +139,43 @@ Task<void> bench_watch(io::Runtime& runtime, io::HttpClient& http, int seconds) 
              quantile(lags_ms, 0.99));
 }
 
+// Where the record of a request goes: nowhere, into the ledger after the reply, or before it.
+enum class Audit { kNone, kAfterReply, kBeforeReply };
+
+struct AuditTrail {
+  ledger::Ledger* ledger = nullptr;
+  Audit mode = Audit::kNone;
+  TaskGroup& later;
+};
+Task<void> append(ledger::Ledger& ledger, apiserver::AuditRecord record) {
+  (void)co_await ledger.append(Json{{"user", record.who.user},
+                                    {"verb", record.what.verb},
+                                    {"resource", record.what.resource},
+                                    {"name", record.what.name},
+                                    {"status", record.status}});
+}
+Task<void> note(AuditTrail& trail, apiserver::AuditRecord record) {
+  if (trail.mode == Audit::kAfterReply) trail.later.spawn(append(*trail.ledger, std::move(record)));
+  if (trail.mode == Audit::kBeforeReply) co_await append(*trail.ledger, std::move(record));
+}
+
 Task<void> bench_store(io::Runtime& runtime, std::string name, store::Store& store, int writes,
-                       int watch_seconds) {
+                       int watch_seconds, ledger::Ledger* ledger) {
+  TaskGroup later(runtime.executor());
+  AuditTrail trail{.ledger = ledger, .later = later};
   auth::BearerTokenTable tokens;
   tokens.add("admin", {.user = "admin", .groups = {"system:masters"}, .node = {}, .authenticated = true});
   const apiserver::StandardAuthenticator authenticator(runtime.clock(), tokens, {});
   const auth::RbacAuthorizer rbac;
-  apiserver::ApiServer server({.runtime = runtime,
-                               .store = store,
-                               .kinds = api::KindTable::standard(),
-                               .authenticator = authenticator,
-                               .authorizer = rbac,
-                               .admission = {},
-                               .audit = {}},
-                              {});
+  apiserver::ApiServer server(
+      {.runtime = runtime,
+       .store = store,
+       .kinds = api::KindTable::standard(),
+       .authenticator = authenticator,
+       .authorizer = rbac,
+       .admission = {},
+       .audit = [&trail](apiserver::AuditRecord r) { return note(trail, std::move(r)); }},
+      {});
   if (!co_await server.start()) std::exit(1);
   auto listener = runtime.network().listen({"127.0.0.1", 0, {}});
   if (!listener) std::exit(1);
@@ -167,12 +191,23 @@ Task<void> bench_store(io::Runtime& runtime, std::string name, store::Store& sto
     return call(http, "PUT", kMaps + "/" + object, map_text(object, round));
   };
   const auto api = co_await measure(runtime, put, writes);
+  std::vector<std::pair<const char*, Figures>> audited;
+  if (ledger)
+    for (const auto& [what, mode] : {std::pair{"  API, audit after reply", Audit::kAfterReply},
+                                     {"  API, audit before reply", Audit::kBeforeReply}}) {
+      trail.mode = mode;
+      audited.emplace_back(what, co_await measure(runtime, put, writes));
+      while (later.running() > 0) (void)co_await sleep_for(runtime.executor(), {}, 5ms);
+    }
+  trail.mode = Audit::kNone;
   const auto paced = co_await measure(runtime, put, std::max(1, writes / 4),
                                       std::chrono::nanoseconds(1s) * kWriters / kPacedWritesPerSecond);
-  fmt::print("{:<24}{:>12}{:>10}{:>10}{:>8}\n", name, "writes/s", "p50 ms", "p99 ms", "errors");
-  for (const auto& [what, f] :
-       {std::pair{"  bare store", bare}, {"  through the API", api}, {"  API, paced", paced}})
-    fmt::print("{:<24}{:>12.0f}{:>10.2f}{:>10.2f}{:>8}\n", what, f.writes_per_second, f.p50_ms, f.p99_ms,
+  fmt::print("{:<26}{:>12}{:>10}{:>10}{:>8}\n", name, "writes/s", "p50 ms", "p99 ms", "errors");
+  std::vector<std::pair<const char*, Figures>> rows{{"  bare store", bare}, {"  through the API", api}};
+  rows.insert(rows.end(), audited.begin(), audited.end());
+  rows.emplace_back("  API, paced", paced);
+  for (const auto& [what, f] : rows)
+    fmt::print("{:<26}{:>12.0f}{:>10.2f}{:>10.2f}{:>8}\n", what, f.writes_per_second, f.p50_ms, f.p99_ms,
                f.errors);
   fmt::print("  API to bare store: {:.2f} of the writes, p99 {:.1f}x\n  ",
              api.writes_per_second / bare.writes_per_second, api.p99_ms / bare.p99_ms);
@@ -180,16 +215,22 @@ Task<void> bench_store(io::Runtime& runtime, std::string name, store::Store& sto
   http.close_idle();
   co_await listening.stop(200ms);
   co_await server.stop();
+  co_await later.stop();
   co_await store.close();
 }
 
 Task<void> bench(io::Runtime& runtime, std::string directory, int writes, int watch_seconds) {
   fmt::print("{} writers of 1 KB objects over HTTP\n", kWriters);
   store::MemoryStore memory(runtime.executor());
-  co_await bench_store(runtime, "memory", memory, writes, watch_seconds);
-  auto sqlite = co_await store::SqliteStore::open(runtime, {.directory = directory});
-  if (!sqlite) std::exit(1);
-  co_await bench_store(runtime, "sqlite", **sqlite, writes, watch_seconds);
+  co_await bench_store(runtime, "memory", memory, writes, watch_seconds, nullptr);
+  auto sqlite = co_await store::SqliteStore::open(runtime, {.directory = directory + "/store"});
+  auto key = crypto::PrivateKey::generate(crypto::KeyKind::kEd25519);
+  if (!sqlite || !key) std::exit(1);
+  auto ledger = co_await ledger::Ledger::open(
+      runtime, {.directory = directory + "/ledger", .origin = "neap/bench/audit"}, *std::move(key));
+  if (!ledger) std::exit(1);
+  co_await bench_store(runtime, "sqlite", **sqlite, writes, watch_seconds, ledger->get());
+  co_await (*ledger)->close();
 }
 
 }  // namespace
@@ -201,6 +242,6 @@ int main(int argc, char** argv) {
   std::string directory = std::filesystem::temp_directory_path() / "neap-api-bench-XXXXXX";
   if (!mkdtemp(directory.data())) return 1;
   auto runtime = neap::io::RealRuntime::create();
-  runtime->run_task(neap::bench(*runtime, directory + "/store", writes, watch_seconds));
+  runtime->run_task(neap::bench(*runtime, directory, writes, watch_seconds));
   std::filesystem::remove_all(directory);
 }

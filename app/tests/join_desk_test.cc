@@ -25,10 +25,17 @@ class JoinDeskTest : public ::testing::Test {
                .client = client_,
                .signing_key_pem = "key",
                .site = "hq",
-               .server_names = {"10.0.0.1", "hq.example"}}) {}
+               .server_names = {"10.0.0.1", "hq.example"},
+               .record = [this](Json entry) { return record(std::move(entry)); },
+               .certificate_life = 10min}) {}
+  Task<Status> record(Json entry) {
+    recorded_.push_back(std::move(entry));
+    co_return ok();
+  }
   io::HttpResponse post(io::SimMachine& from, std::string path, Json body) {
     auto listener = server_.runtime().network().listen({"10.0.0.1", 0, {}});
     io::HttpServer http(server_.runtime(), std::move(*listener), {}, [this](io::HttpExchange& x) {
+      if (x.request().path.starts_with("/agent/")) return desk_.serve_renewal(x, caller_);
       return x.request().path == "/neap/v1/join" ? desk_.serve_join(x) : desk_.serve_tokens(x);
     });
     http.start();
@@ -67,6 +74,16 @@ class JoinDeskTest : public ::testing::Test {
   store::MemoryStore store_;
   client::FakeResourceClient client_;
   JoinDesk desk_;
+  auth::Identity caller_;  // who a renewal's certificate says it is
+  std::vector<Json> recorded_;
+
+  io::HttpResponse renew(io::SimMachine& from, std::string node) {
+    const auto request = crypto::make_key_and_csr(auth::node_subject(node)).value();
+    return post(from, "/agent/v1/nodes/" + node + "/certificate", Json{{"request", request.request_pem}});
+  }
+  std::string newest(std::string_view field) const {
+    return recorded_.empty() ? "" : std::string(get_string(recorded_.back(), field));
+  }
 };
 
 TEST_F(JoinDeskTest, a_certificate_is_for_the_address_the_request_came_from_whatever_the_node_says) {
@@ -86,6 +103,73 @@ TEST_F(JoinDeskTest, a_node_beside_the_server_gets_no_certificate_for_the_server
 TEST_F(JoinDeskTest, a_node_cannot_take_a_name_of_the_server) {
   const auto reply = join(world_.add_machine("10.0.0.7"), "hq.example");
   EXPECT_EQ(reply.status, 403) << reply.body;
+}
+
+TEST_F(JoinDeskTest, a_node_renews_its_own_certificate_and_no_other) {
+  auto& machine = world_.add_machine("10.0.0.7");
+  const auto joined = certificate_in(join(machine, "edge-1"));
+  EXPECT_EQ(newest("type"), "node-join");
+  caller_.node = "edge-1";
+  world_.run_for(8min);
+  const auto reply = renew(machine, "edge-1");
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  const auto renewed = certificate_in(reply);
+  EXPECT_GT(renewed.validity.not_after, joined.validity.not_after + 7min);
+  EXPECT_EQ(renewed.ip_addresses, joined.ip_addresses);
+  EXPECT_EQ(newest("type"), "certificate-renewal");
+  EXPECT_EQ(newest("serial"), renewed.serial);
+  EXPECT_EQ(newest("peer"), "10.0.0.7");
+  EXPECT_EQ(renew(machine, "edge-2").status, 403);
+  EXPECT_EQ(newest("type"), "renewal-refusal");
+  EXPECT_EQ(newest("node"), "edge-1");
+  caller_ = {
+      .user = "admin", .groups = {std::string(auth::kMastersGroup)}, .node = {}, .authenticated = true};
+  EXPECT_EQ(renew(machine, "edge-1").status, 403);
+}
+
+TEST_F(JoinDeskTest, a_request_for_another_subject_renews_nothing) {
+  auto& machine = world_.add_machine("10.0.0.7");
+  ASSERT_EQ(join(machine, "edge-1").status, 200);
+  caller_.node = "edge-1";
+  const auto request = crypto::make_key_and_csr(auth::node_subject("edge-2")).value();
+  const auto reply =
+      post(machine, "/agent/v1/nodes/edge-1/certificate", Json{{"request", request.request_pem}});
+  EXPECT_EQ(reply.status, 403) << reply.body;
+}
+
+TEST_F(JoinDeskTest, a_node_whose_object_was_deleted_is_told_how_to_come_back) {
+  auto& machine = world_.add_machine("10.0.0.7");
+  ASSERT_EQ(join(machine, "edge-1").status, 200);
+  caller_.node = "edge-9";  // has a certificate, but no Node
+  const auto reply = renew(machine, "edge-9");
+  EXPECT_EQ(reply.status, 403) << reply.body;
+  EXPECT_NE(reply.body.find("neap token create-join --node edge-9"), std::string::npos) << reply.body;
+}
+
+TEST_F(JoinDeskTest, a_refused_join_is_on_record_with_reason_and_peer_and_without_the_token) {
+  auto& machine = world_.add_machine("10.0.0.9");
+  const auto minted = post(server_, "/neap/v1/join-tokens", Json{{"site", "factory-01"}});
+  const std::string token(get_string(parse_json(minted.body).value(), "token"));
+  const auto request = crypto::make_key_and_csr(auth::node_subject("edge-1")).value();
+  EXPECT_EQ(post(machine, "/neap/v1/join",
+                 Json{{"token", token}, {"node", "edge-1"}, {"site", "hq"}, {"request", request.request_pem}})
+                .status,
+            403);
+  ASSERT_EQ(newest("type"), "join-refusal");
+  EXPECT_EQ(newest("peer"), "10.0.0.9");
+  EXPECT_TRUE(newest("reason").starts_with("auth.join.scope"));
+  const auto secret = auth::JoinToken::parse(token).value().secret;
+  for (const auto& entry : recorded_) EXPECT_EQ(to_text(entry).find(secret), std::string::npos);
+}
+
+TEST_F(JoinDeskTest, refusals_beyond_a_bound_are_counted_instead_of_recorded) {
+  auto& machine = world_.add_machine("10.0.0.9");
+  for (int i = 0; i < 70; ++i) (void)post(machine, "/neap/v1/join", Json{{"token", "x"}, {"node", "edge-1"}});
+  EXPECT_EQ(recorded_.size(), 60u);
+  world_.run_for(2min);
+  (void)post(machine, "/neap/v1/join", Json{{"token", "x"}, {"node", "edge-1"}});
+  ASSERT_EQ(recorded_.size(), 61u);
+  EXPECT_EQ(get_int(recorded_.back(), "refusalsNotRecorded"), 10);
 }
 
 }  // namespace

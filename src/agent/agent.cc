@@ -39,7 +39,7 @@ Task<void> Agent::Impl::watch_for_reclaim() {
       const std::string why(notice ? get_string(*notice, "reason", "reclaim notice") : "reclaim notice");
       const auto grace = notice ? get_int(*notice, "graceSeconds", 30) : 30;
       deps.log.warning("this machine is being taken away; draining", {{"reason", why}, {"grace_s", grace}});
-      link.set_interrupting(fmt::format("{}; {} s of grace", why, grace));
+      link.set_notice("Interrupting", "Reclaim", fmt::format("{}; {} s of grace", why, grace));
       table.drain_all("Interrupted");
       co_return;
     }
@@ -74,6 +74,9 @@ void Agent::abandon() {
   impl_->table.abandon();
 }
 
+void Agent::set_notice(std::string condition, std::string reason, std::string message) {
+  impl_->link.set_notice(std::move(condition), std::move(reason), std::move(message));
+}
 bool Agent::is_connected() const { return impl_->link.is_connected(); }
 
 }  // namespace neap::agent

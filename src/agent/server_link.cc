@@ -45,8 +45,10 @@ bool ServerLink::lease_is_valid() const {
   return deps_.runtime.executor().now() < renewed_.value_or(born_) + options_.lease_duration;
 }
 
-void ServerLink::set_interrupting(std::string message) {
-  interrupting_ = std::move(message);
+void ServerLink::set_notice(std::string condition, std::string reason, std::string message) {
+  auto& notice = notices_[std::move(condition)];
+  if (notice.reason == reason && notice.message == message) return;
+  notice = {std::move(reason), std::move(message)};
   node_changed_.notify_all();
 }
 
@@ -80,12 +82,13 @@ Task<Status> ServerLink::write_node() {
   api::set_condition(
       next.conditions,
       {.type = "Ready", .status = "True", .reason = "AgentRuns", .message = "the agent reports"}, now);
-  if (!interrupting_.empty())
-    api::set_condition(
-        next.conditions,
-        {.type = "Interrupting", .status = "True", .reason = "Reclaim", .message = interrupting_}, now);
-  else
-    std::erase_if(next.conditions, [](const auto& c) { return c.type == "Interrupting"; });
+  for (const auto& [type, notice] : notices_)
+    if (notice.message.empty())
+      std::erase_if(next.conditions, [&](const auto& c) { return c.type == type; });
+    else
+      api::set_condition(next.conditions,
+                         {.type = type, .status = "True", .reason = notice.reason, .message = notice.message},
+                         now);
   node->status = std::move(next);
   auto written = co_await client.update_status(tasks_.context(), *std::move(node));
   if (!written) co_return fail(std::move(written).error());

@@ -129,7 +129,7 @@ Task<Outcome<Reply>> Rest::remove_now(CallContext ctx, const api::KindEntry& kin
   request.what.is_resource = true;
   request.body = JsonObject{{"preconditions", JsonObject{{"uid", uid}}}};
   auto done = co_await remove_one(request, std::move(ns), std::move(name));
-  audit(request, done ? done->status : http_status_of(done.error()), "garbage collection");
+  co_await audit(request, done ? done->status : http_status_of(done.error()), "garbage collection");
   co_return done;
 }
 

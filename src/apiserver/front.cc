@@ -147,7 +147,7 @@ Task<void> Front::handle(io::HttpExchange& exchange) {
     Failure failure(who.error());
     failure.error.message = "Unauthorized: " + failure.error.message;
     request.who = auth::anonymous();
-    rest_.audit(request, 401, failure.error.reason);
+    co_await rest_.audit(request, 401, failure.error.reason);
     co_await send_failure(exchange, failure, request);
     co_return;
   }
@@ -164,7 +164,7 @@ Task<void> Front::handle(io::HttpExchange& exchange) {
                                       : auth::Decision{true, {}};
     if (!decision.allowed) {
       const auto refusal = forbidden(*who, request.what, decision.reason);
-      rest_.audit(request, 403, decision.reason);
+      co_await rest_.audit(request, 403, decision.reason);
       co_await send_failure(exchange, Failure(refusal.error()), request);
       co_return;
     }
@@ -227,7 +227,7 @@ Task<Outcome<Request>> Front::read_request(io::HttpExchange& exchange, RequestIn
     // Asked before the body is read: who may not write need not be listened to.
     const auto decision = rest_.dependencies().authorizer.authorize(out.who, out.what);
     if (!decision.allowed) {
-      rest_.audit(out, 403, decision.reason);
+      co_await rest_.audit(out, 403, decision.reason);
       co_return forbidden(out.who, out.what, decision.reason);
     }
     NEAP_CO_TRY(out.body, co_await read_body(exchange, out));

@@ -60,16 +60,16 @@ void erase_path(Json& object, std::string_view path) {
   }
 }
 
-void Rest::audit(const Request& request, int status, std::string reason) const {
-  if (!deps_.audit) return;
+Task<void> Rest::audit(const Request& request, int status, std::string reason) const {
+  if (!deps_.audit) co_return;
   const auto& verb = request.what.verb;
   const bool reads = verb == "get" || verb == "list" || verb == "watch";
   const bool is_review =
       request.kind && !request.kind->has_status && request.what.resource.ends_with("reviews");
   // Refusals of credentials and rights are what an auditor looks for; an absent object is not.
-  if ((reads || is_review || request.parameters.dry_run) && status != 401 && status != 403) return;
-  AuditRecord record{.who = request.who, .what = request.what, .status = status, .reason = std::move(reason)};
-  deps_.audit(record);
+  if ((reads || is_review || request.parameters.dry_run) && status != 401 && status != 403) co_return;
+  co_await deps_.audit(
+      {.who = request.who, .what = request.what, .status = status, .reason = std::move(reason)});
 }
 
 Reply Rest::reply_of(const Failure& failure, const Request& request) const {
@@ -82,10 +82,10 @@ Reply Rest::reply_of(const Failure& failure, const Request& request) const {
 Task<Reply> Rest::serve(Request request) {
   auto done = co_await dispatch(request);
   if (!done) {
-    audit(request, http_status_of(done.error()), done.error().error.reason);
+    co_await audit(request, http_status_of(done.error()), done.error().error.reason);
     co_return reply_of(done.error(), request);
   }
-  audit(request, done->status, {});
+  co_await audit(request, done->status, {});
   co_return *std::move(done);
 }
 

@@ -190,7 +190,7 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
 Task<Outcome<std::unique_ptr<WatchSession>>> Rest::watch(Request request) {
   const auto decision = deps_.authorizer.authorize(request.who, request.what);
   if (!decision.allowed) {
-    audit(request, 403, decision.reason);
+    co_await audit(request, 403, decision.reason);
     co_return forbidden(request.who, request.what, decision.reason);
   }
   const auto& kind = *request.kind;

@@ -47,7 +47,7 @@ std::string audit_text(const Json& answer) {
   std::vector<std::vector<std::string>> rows{
       {"TIME", "TYPE", "FROM", "TO", "LEVEL", "BYTES", "PURPOSE", "RULE OR REASON"}};
   for (const auto& entry : get_list(answer, "entries")) {
-    const bool is_refusal = get_string(entry, "type") == "refusal";
+    const bool is_refusal = get_string(entry, "type").ends_with("refusal");
     rows.push_back({or_dash(get_string(entry, "time")), or_dash(get_string(entry, "type")),
                     or_dash(get_string(entry, "from")), or_dash(get_string(entry, "to")),
                     or_dash(get_string(entry, "level")),

@@ -60,6 +60,9 @@ class Api:
 class Server:
     """`neap server --state DIR`; start() waits until it serves. The port stays the same over restarts."""
 
+    ARGUMENTS: list[str] = []  # further ones of `neap server`
+    ENVIRONMENT: dict[str, str] = {}
+
     def __init__(self, state: pathlib.Path) -> None:
         self.state = state
         self.port = 0
@@ -72,7 +75,10 @@ class Server:
         ready.unlink(missing_ok=True)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [str(PROGRAM), "server", "--state", str(self.state), "--listen", f"127.0.0.1:{self.port}"], stdout=log, stderr=log
+                [str(PROGRAM), "server", "--state", str(self.state), "--listen", f"127.0.0.1:{self.port}", *self.ARGUMENTS],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.ENVIRONMENT},
             )
         until = time.monotonic() + START_SECONDS
         while not ready.exists():

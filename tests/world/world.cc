@@ -93,7 +93,7 @@ struct World::Server {
                                            .authenticator = authenticator,
                                            .authorizer = authorizer,
                                            .admission = {},
-                                           .audit = [](const apiserver::AuditRecord&) {}},
+                                           .audit = {}},
         apiserver::ApiServer::Options{});
     api->keep_rbac(rbac);
     NEAP_CO_TRY_VOID(co_await api->start());

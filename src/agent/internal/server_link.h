@@ -2,6 +2,7 @@
 // statuses out. Every loop survives the server's absence and goes on where it was.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 
@@ -23,7 +24,7 @@ class ServerLink {
   // The lease of the life before goes on: programs that outlived it have no more time than that.
   void restore_lease();
   bool is_connected() const { return connected_; }
-  void set_interrupting(std::string message);
+  void set_notice(std::string condition, std::string reason, std::string message);
 
  private:
   Task<void> keep_node();
@@ -50,7 +51,11 @@ class ServerLink {
   std::optional<CancelSource> round_;  // ends the watch, whose connection may be dead without knowing
   Notifier lease_changed_;
   bool connected_ = false;
-  std::string interrupting_;
+  struct Notice {
+    std::string reason, message;
+  };
+  // By condition; without a message the condition is taken off the Node, also what an earlier life put there.
+  std::map<std::string, Notice> notices_{{"Interrupting", {}}, {"CertificateEnding", {}}};
   Notifier node_changed_;
   TaskGroup tasks_;
 };

@@ -68,7 +68,8 @@ class Rest {
   Task<Reply> serve(Request request);
   Task<Outcome<std::unique_ptr<WatchSession>>> watch(Request request);
   Reply reply_of(const Failure& failure, const Request& request) const;
-  void audit(const Request& request, int status, std::string reason) const;
+  // Returns when the record is where the sink keeps it.
+  Task<void> audit(const Request& request, int status, std::string reason) const;
   // Writes of the server itself: no authorization, no admission.
   Task<Outcome<Reply>> remove_now(CallContext ctx, const api::KindEntry& kind, std::string ns,
                                   std::string name, std::string uid);

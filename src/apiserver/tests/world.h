@@ -93,6 +93,10 @@ class World {
   }
 
  private:
+  Task<void> keep(AuditRecord record) {
+    audit_.push_back(std::move(record));
+    co_return;
+  }
   void start(ApiServer::Options options) {
     authorizer_.emplace(nodes_, rbac_);
     server_ = std::make_unique<ApiServer>(
@@ -102,7 +106,7 @@ class World {
                                 .authenticator = authenticator_,
                                 .authorizer = *authorizer_,
                                 .admission = admission_,
-                                .audit = [this](const AuditRecord& record) { audit_.push_back(record); }},
+                                .audit = [this](AuditRecord record) { return keep(std::move(record)); }},
         std::move(options));
     server_->keep_rbac(rbac_);
     run([](World& self) -> Task<void> {

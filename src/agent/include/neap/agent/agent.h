@@ -60,6 +60,8 @@ class Agent {
   Task<void> stop();
   void abandon();  // simulated crash
   bool is_connected() const;
+  // A condition of the Node beside Ready, "True" while there is a message; an empty one takes it away.
+  void set_notice(std::string condition, std::string reason, std::string message);
 
  private:
   struct Impl;

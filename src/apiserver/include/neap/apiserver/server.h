@@ -54,14 +54,15 @@ class StandardAuthenticator : public Authenticator {
   const Options options_;
 };
 
-// One line for each request that changes something or was refused. Called after the reply is decided.
+// One line for each request that changes something or was refused.
 struct AuditRecord {
   auth::Identity who;
   auth::Attributes what;
   int status = 0;
   std::string reason;
 };
-using AuditSink = std::function<void(const AuditRecord&)>;
+// What it returns is awaited before the reply is sent: what a client was told is on record.
+using AuditSink = std::function<Task<void>(AuditRecord)>;
 
 // A handler of the caller's for paths the resource API does not own ("/console/", "/v2/", "/transfer/v1/",
 // or a subresource such as "trainingjobs/explain"). Identity is already established and authorized.

@@ -119,9 +119,10 @@ dataguard::DataPolicyTable Border::policies(const std::string& project) const {
   for (const auto& [key, policy] : deps_.state.all<api::DataPolicy>())
     if (key.namespace_ == project) table.append(policy.spec);
   // A project without a policy of its own follows the default project's.
-  if (table.rules().empty())
-    for (const auto& [key, policy] : deps_.state.all<api::DataPolicy>())
-      if (key.namespace_ == "default") table.append(policy.spec);
+  dataguard::DataPolicyTable fallback;
+  for (const auto& [key, policy] : deps_.state.all<api::DataPolicy>())
+    if (key.namespace_ == "default") fallback.append(policy.spec);
+  table.inherit(fallback);
   return table;
 }
 

@@ -55,6 +55,9 @@ Status EgressGate::learn(const Json& sites, const Json& policies) {
       NEAP_TRY(const auto policy, api::from_json<api::DataPolicy>(item));
       next.policies[policy.metadata.namespace_].append(policy.spec);
     }
+  if (const auto defaults = next.policies.find("default"); defaults != next.policies.end())
+    for (auto& [project, table] : next.policies)
+      if (project != "default") table.inherit(defaults->second);
   known_ = std::move(next);
   if (observer_) observer_(known_);
   return ok();

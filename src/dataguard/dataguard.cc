@@ -71,7 +71,17 @@ Classification join(const Classification& a, const Classification& b) {
 }
 
 void DataPolicyTable::append(const api::DataPolicySpec& policy) {
-  rules_.insert(rules_.end(), policy.rules.begin(), policy.rules.end());
+  for (const auto& rule : policy.rules) (rule.effect == "strict" ? strict_ : rules_).push_back(rule);
+}
+
+void DataPolicyTable::inherit(const DataPolicyTable& other) {
+  if (!rules_.empty()) return;
+  rules_ = other.rules_;
+  strict_.insert(strict_.end(), other.strict_.begin(), other.strict_.end());
+}
+
+bool DataPolicyTable::is_strict(const SiteName& site) const {
+  return std::ranges::any_of(strict_, [&](const auto& rule) { return names(rule.fromSites, site.str()); });
 }
 
 Verdict DataPolicyTable::judge(const Place& source, const Place& destination, const Classification& data,
@@ -81,6 +91,10 @@ Verdict DataPolicyTable::judge(const Place& source, const Place& destination, co
     return {true, "builtin.same-site", "the data stays at its site", ""};
   if (data.strict)
     return {false, "builtin.strict", "its location is Strict: nothing made from it leaves", ""};
+  for (const api::DataRule& rule : strict_)
+    if (names(rule.fromSites, source.site.str()))
+      return {false, rule.name,
+              fmt::format("rule {} keeps everything made at {} there", rule.name, source.site.str()), ""};
   std::string declassify;
   for (const api::DataRule& rule : rules_) {
     if (!matches(rule, source, destination, data.level, purpose)) continue;

@@ -186,6 +186,7 @@ Result<PolicyRule> make_rule(std::string_view name, std::string_view condition, 
     return bad(fmt::format("begins with \"{}\"", verb));
   }
   if (points && rule.effect != Effect::kPrefer) return bad("has points, which only a preference takes");
+  if (rule.target == "*") rule.target.clear();
   if (const auto type = parse_capacity_type(rule.target)) {
     rule.capacity_type = type;
     rule.target.clear();
@@ -235,16 +236,16 @@ Status add_hybridcloud_constraint(const Json& constraint, std::string_view prefi
   const auto type = get_string(constraint, "type"), action = get_string(constraint, "action");
   const auto threshold = get_string(constraint, "threshold");
   if (type == "Latency" && action == "ForceEdge") {
-    NEAP_TRY(auto edge, make_rule(fmt::format("{}/ForceEdge", prefix), selects, "schedule_to(edge)"));
+    // By tier and not by the word: some site may be called "edge".
+    NEAP_TRY(auto edge, make_rule(fmt::format("{}/ForceEdge", prefix),
+                                  fmt::format("{} && site.tier != 'edge'", selects), "forbid(*)"));
     rules.push_back(std::move(edge));
     if (threshold.empty()) return ok();
     NEAP_TRY(const auto limit, parse_duration(threshold));
     NEAP_TRY(auto far,
              make_rule(fmt::format("{}/Latency", prefix),
-                       fmt::format("{} && has(site.rtt) && site.rtt > {}ns", selects, limit.count()),
-                       "forbid(x)"));
-    far.target.clear();
-    far.action = fmt::format("ForceEdge within {}", threshold);
+                       fmt::format("{} && has(site.rtt) && site.rtt > {}", selects, format_duration(limit)),
+                       "forbid(*)"));
     rules.push_back(std::move(far));
     return ok();
   }

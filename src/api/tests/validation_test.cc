@@ -68,11 +68,12 @@ TEST(Validation, says_exactly_what_is_wrong_and_where) {
 }
 
 TEST(Validation, looks_at_head_and_metadata_too) {
-  EXPECT_EQ(problems_of("{apiVersion: neap.dev/v1, kind: DataPolicy, metadata: {name: Bad_Name}, spec: "
-                        "{rules: [{name: r, level: L2, effect: maybe}]}}"),
-            "spec.rules[0].effect: must match allow|deny, is \"maybe\"; metadata.name: must be lower-case "
-            "letters, digits, '-' and '.', "
-            "begin and end with a letter or digit, at most 253 bytes, is \"Bad_Name\"");
+  EXPECT_EQ(
+      problems_of("{apiVersion: neap.dev/v1, kind: DataPolicy, metadata: {name: Bad_Name}, spec: "
+                  "{rules: [{name: r, level: L2, effect: maybe}]}}"),
+      "spec.rules[0].effect: must match allow|deny|strict, is \"maybe\"; metadata.name: must be lower-case "
+      "letters, digits, '-' and '.', "
+      "begin and end with a letter or digit, at most 253 bytes, is \"Bad_Name\"");
   EXPECT_EQ(
       problems_of("{apiVersion: v1, kind: ConfigMap, metadata: {name: c, labels: {a: b c, -x: z}}, dta: {}}"),
       "unknown field \"dta\"; metadata.labels[a]: is not a label value: letters, digits, '-', '_' and '.', "

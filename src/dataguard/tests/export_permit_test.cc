@@ -29,6 +29,26 @@ ExportRequest request(Level level, const Place& to) {
   return r;
 }
 
+TEST(DataPolicy, a_strict_rule_is_asked_before_all_others_and_is_no_policy_by_itself) {
+  api::DataRule open{.name = "open", .level = Level::kL3, .effect = "allow"};
+  api::DataRule strict{
+      .name = "plant-strict", .level = Level::kL3, .fromSites = {"plant"}, .effect = "strict"};
+  DataPolicyTable own({open, strict});
+  EXPECT_EQ(own.judge(kPlant, kHq, {.level = Level::kL3}, "infer").rule, "plant-strict");
+  EXPECT_TRUE(own.judge(kPlant, kPlant, {.level = Level::kL1}, "infer").allowed);
+  EXPECT_TRUE(own.judge(kHq, kPlant, {.level = Level::kL3}, "store").allowed);
+  EXPECT_TRUE(own.is_strict(SiteName("plant")));
+  EXPECT_FALSE(own.is_strict(SiteName("hq")));
+
+  DataPolicyTable strict_only({strict});
+  EXPECT_TRUE(strict_only.rules().empty());
+  api::DataRule l2{.name = "l2", .level = Level::kL2, .effect = "allow"};
+  strict_only.inherit(DataPolicyTable({l2}));
+  EXPECT_TRUE(strict_only.judge(kHq, kCloud, {.level = Level::kL2}, "store").allowed)
+      << "a project with nothing but strict rules follows the default's others";
+  EXPECT_FALSE(strict_only.judge(kPlant, kCloud, {.level = Level::kL2}, "store").allowed);
+}
+
 DataPolicyTable table() {
   api::DataRule everything{.name = "l1-wish", .level = Level::kL1, .effect = "allow"};
   api::DataRule home{.name = "l2-home",

@@ -84,7 +84,7 @@ TEST(Policy, a_hybridcloud_policy_guards_latency_and_prefers_cheap_spot) {
           .value();
   const auto rules = rules_from_hybridcloud_policy(document).value();
   ASSERT_EQ(rules.size(), 3u);
-  EXPECT_EQ(rules[0].effect, Effect::kRequire);
+  EXPECT_EQ(rules[0].effect, Effect::kForbid);
   EXPECT_EQ(rules[1].effect, Effect::kForbid);
   EXPECT_EQ(rules[2].effect, Effect::kPrefer);
   EXPECT_EQ(rules[2].capacity_type, CapacityType::kSpot);
@@ -97,6 +97,14 @@ TEST(Policy, a_hybridcloud_policy_guards_latency_and_prefers_cheap_spot) {
       parse_json(R"j({"task": {"priority_class": "batch"}, "price": {"spot": 0.9, "spot_median_30d": 1.1}})j")
           .value();
   EXPECT_FALSE(evaluate_condition(rules[2].condition, Activation(other)).value());
+  for (const auto& rule : rules) {
+    const auto again = make_rule(rule.name, rule.condition.text(), rule.action);
+    ASSERT_TRUE(again) << rule.name << ": " << again.error().message;
+    EXPECT_EQ(again->effect, rule.effect);
+    EXPECT_EQ(again->target, rule.target);
+    EXPECT_EQ(again->capacity_type, rule.capacity_type);
+    EXPECT_EQ(again->weight, rule.weight);
+  }
 }
 
 }  // namespace

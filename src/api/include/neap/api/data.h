@@ -92,7 +92,7 @@ struct DataRule {
   std::string name;
   DataLevel level = DataLevel::kL2;
   std::vector<std::string> fromSites, toSites, toTiers, toJurisdictions, purposes;
-  std::string effect = "deny";  // allow or deny
+  std::string effect = "deny";  // allow, deny or strict
   std::string declassify;       // rule name that makes a lower level first
   template <class V>
   static void describe(V& v) {
@@ -103,8 +103,9 @@ struct DataRule {
     v.field("toTiers", &DataRule::toTiers, "Destination tiers; empty is any.");
     v.field("toJurisdictions", &DataRule::toJurisdictions, "Destination jurisdictions; empty is any.");
     v.field("purposes", &DataRule::purposes, "train, infer, store; empty is any.");
-    v.field("effect", &DataRule::effect, "allow or deny.",
-            FieldOptions{.required = true, .pattern = "allow|deny"});
+    v.field("effect", &DataRule::effect,
+            "allow, deny, or strict: nothing of any level leaves fromSites, asked before all other rules.",
+            FieldOptions{.required = true, .pattern = "allow|deny|strict"});
     v.field("declassify", &DataRule::declassify,
             "Declassification that may make an L3 version: mask-identifiers-v1.");
   }

@@ -64,7 +64,8 @@ struct ServicePlace {
   std::string role = "active";  // active or standby
   template <class V>
   static void describe(V& v) {
-    v.field("site", &ServicePlace::site, "Site name or alias.", kRequired);
+    v.field("site", &ServicePlace::site, "Site name or alias; * is wherever policy and price say.",
+            kRequired);
     v.field("replicas", &ServicePlace::replicas, "Replicas there.",
             FieldOptions{.minimum = 0, .maximum = 1000});
     v.field("role", &ServicePlace::role, "active serves clients; standby takes overflow.",
@@ -94,6 +95,7 @@ struct InferenceServiceSpec {
   ServeLimits limits;
   CanarySpec canary;
   Duration latencyTarget{};
+  std::string priorityClass;
   template <class V>
   static void describe(V& v) {
     v.field("model", &InferenceServiceSpec::model, "Model that is served.", kImmutable);
@@ -105,6 +107,7 @@ struct InferenceServiceSpec {
     v.field("limits", &InferenceServiceSpec::limits, "When a replica counts as full.");
     v.field("canary", &InferenceServiceSpec::canary, "How a new version is checked.");
     v.field("latencyTarget", &InferenceServiceSpec::latencyTarget, "What clients are promised, like 20ms.");
+    v.field("priorityClass", &InferenceServiceSpec::priorityClass, "Priority class; rules select by it.");
   }
 };
 struct ServiceReplica {

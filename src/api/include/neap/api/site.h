@@ -38,9 +38,19 @@ struct SiteSpec {
             FieldOptions{.list_map_key = "capacityType"});
   }
 };
+struct SpotPrice {
+  std::optional<WallTime> since;
+  MoneyMicros price;
+  template <class V>
+  static void describe(V& v) {
+    v.field("since", &SpotPrice::since, "From when it held.", kRequired);
+    v.field("price", &SpotPrice::price, "Sum of the declared spot rates: for comparison, not for bills.");
+  }
+};
 struct SiteStatus {
   std::int64_t nodes = 0, nodesReady = 0;
   Resources capacity, free;
+  std::vector<SpotPrice> spotPrices;
   std::vector<Condition> conditions;
   template <class V>
   static void describe(V& v) {
@@ -48,6 +58,7 @@ struct SiteStatus {
     v.field("nodesReady", &SiteStatus::nodesReady, "Nodes with a fresh lease.");
     v.field("capacity", &SiteStatus::capacity, "Sum over ready nodes.");
     v.field("free", &SiteStatus::free, "Capacity not held by allocations.");
+    v.field("spotPrices", &SiteStatus::spotPrices, "Spot prices of the last 30 days, oldest first.");
     v.field("conditions", &SiteStatus::conditions, "Claims about the site.",
             FieldOptions{.list_map_key = "type"});
   }

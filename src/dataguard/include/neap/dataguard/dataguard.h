@@ -1,7 +1,8 @@
 // May it go there? Levels, the policy table, and the permit without which nothing is sent.
 //
 // 1. L1 never leaves its site; no rule can change that.
-// 2. What belongs to a Strict location never leaves it in any form, derived or not.
+// 2. What belongs to a Strict location never leaves it in any form, derived or not: said by the dataset, or
+//    by a rule with effect strict, which is asked before all others wherever it stands.
 // 3. L2 leaves only where a rule allows, only encrypted and only logged.
 // 4. L3 leaves unless a rule denies.
 // 5. An ExportPermit can be made by permit_export alone, is moved and never copied, and names one
@@ -69,15 +70,21 @@ struct Verdict {
 class DataPolicyTable {
  public:
   DataPolicyTable() = default;
-  explicit DataPolicyTable(std::vector<api::DataRule> rules) : rules_(std::move(rules)) {}
+  explicit DataPolicyTable(std::vector<api::DataRule> rules) { append({std::move(rules)}); }
   void append(const api::DataPolicySpec& policy);
+  // Adds the rules of `other` where this table has no ordinary ones: a project without a policy of its own
+  // follows another's, and strict rules alone are no policy.
+  void inherit(const DataPolicyTable& other);
   // For explanations and placement: the same answer permit_export acts on, without encryption and log.
   Verdict judge(const Place& source, const Place& destination, const Classification& data,
                 std::string_view purpose) const;
+  // Allow and deny rules, in order.
   const std::vector<api::DataRule>& rules() const { return rules_; }
+  // True where a strict rule keeps everything made at this site there.
+  bool is_strict(const SiteName& site) const;
 
  private:
-  std::vector<api::DataRule> rules_;
+  std::vector<api::DataRule> rules_, strict_;
 };
 
 class ExportPermit {

@@ -72,9 +72,9 @@ struct PolicyRule {
   std::string action;
 };
 
-// `schedule_to(edge_cluster)` and `require(x)`: require. `forbid(x)`, `never(x)`: forbid. `prefer(x)`,
-// `prefer(x, 20)`, `avoid(x)`: prefer. `x` may be `spot`, `reserved`, `owned`, `on-demand` for a kind of
-// capacity. Reason `policy.action.syntax`.
+// The word `*` is every place. `schedule_to(edge_cluster)` and `require(x)`: require. `forbid(x)`,
+// `never(x)`: forbid. `prefer(x)`, `prefer(x, 20)`, `avoid(x)`: prefer. `x` may be `spot`, `reserved`,
+// `owned`, `on-demand` for a kind of capacity. Reason `policy.action.syntax`.
 Result<PolicyRule> make_rule(std::string_view name, std::string_view condition, std::string_view action);
 
 // The document with the top key `SchedulingPolicy`: a list of {name, condition, action}. Unknown fields are
@@ -82,9 +82,10 @@ Result<PolicyRule> make_rule(std::string_view name, std::string_view condition, 
 Result<std::vector<PolicyRule>> rules_from_policy_list(const Json& document);
 
 // `ai.hybridcloud/v1 SchedulingPolicy`: selects workloads whose `task.priority_class` is
-// `spec.priorityClass`. Latency/ForceEdge becomes a guard (edge sites only, and none whose RTT to the
-// consumer is above the threshold); Cost/PreemptibleCloud a preference for spot while `price.spot <
-// price.spot_median_30d`, or below a price named as the threshold ("0.95").
+// `spec.priorityClass`. Name, condition text and action of each make the same rule again. Latency/ForceEdge
+// becomes a guard (edge sites only, and none whose RTT to the consumer is above the threshold);
+// Cost/PreemptibleCloud a preference for spot while `price.spot < price.spot_median_30d`, or below a price
+// named as the threshold ("0.95").
 Result<std::vector<PolicyRule>> rules_from_hybridcloud_policy(const Json& document);
 
 }  // namespace neap::policy

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "internal/rest.h"
+#include "internal/workload_completion.h"
 #include "neap/crypto/digest.h"
 
 namespace neap::apiserver {
@@ -65,7 +66,7 @@ Outcome<void> check_head(const Request& request, Json& object) {
 }
 
 // What the server itself keeps in the built-in kinds.
-void complete_builtin(const api::KindEntry& kind, Json& object) {
+void complete_builtin(const api::KindEntry& kind, Json& object, std::vector<std::string>& warnings) {
   auto& members = object.get_object();
   if (is_kind(kind, "", "namespaces")) {
     auto& spec = sub_object(members, "spec");
@@ -82,6 +83,8 @@ void complete_builtin(const api::KindEntry& kind, Json& object) {
         if (value.is_string()) data[key] = crypto::to_base64(std::string_view(value.get_string()));
     }
     members.erase("stringData");
+  } else if (is_kind(kind, "apps", "deployments") || is_kind(kind, "batch", "jobs")) {
+    complete_workload(object, kind.kind == "Deployment", warnings);
   }
 }
 
@@ -253,7 +256,7 @@ Task<Outcome<Reply>> Rest::create(Request& request, Json managed_fields) {
   metadata["creationTimestamp"] = format_rfc3339(deps_.runtime.clock().wall());
   if (kind.has_status || object.get_object().contains("spec")) metadata["generation"] = 1;
   std::vector<std::string> warnings;
-  complete_builtin(kind, object);
+  complete_builtin(kind, object, warnings);
   if (auto checked = check_fields(request, object, name, warnings); !checked)
     co_return std::unexpected(checked.error());
   if (auto admitted = co_await admit(request, nullptr, &object, warnings); !admitted)
@@ -303,7 +306,7 @@ Outcome<Json> Rest::updated_object(const Request& request, const Json& before, J
       else
         members.erase("status");
     }
-    complete_builtin(kind, after);
+    complete_builtin(kind, after, warnings);
   } else {
     return fail(Code::kNotFound, "api.subresource.unknown",
                 "the server could not find the requested resource");

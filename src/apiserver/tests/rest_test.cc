@@ -60,6 +60,49 @@ TEST(Rest, an_unknown_field_is_refused_warned_about_or_dropped_as_asked) {
   EXPECT_FALSE(ignored.headers.has("Warning"));
 }
 
+TEST(Rest, what_stock_kubernetes_demands_of_workloads_is_filled_in_and_said_so) {
+  World world;
+  const std::string deployments = "/apis/apps/v1/namespaces/default/deployments";
+  const auto body = [](std::string_view kind, std::string_view name, std::string_view spec) {
+    return fmt::format(R"({{"apiVersion":"{}","kind":"{}","metadata":{{"name":"{}"}},"spec":{{{}}}}})",
+                       kind == "Job" ? "batch/v1" : "apps/v1", kind, name, spec);
+  };
+  const auto warnings = [](const auto& answer) {
+    return std::ranges::count(answer.headers.all(), "Warning",
+                              [](const auto& header) { return header.first; });
+  };
+  const std::string bare = R"("template":{"spec":{"containers":[{"name":"c","image":"i"}]}})";
+  const auto made = world.post(deployments, body("Deployment", "d", bare));
+  ASSERT_EQ(made.status, 201) << made.text;
+  EXPECT_EQ(warnings(made), 2);
+  const auto* labels = find_path(made.body, {"spec", "template", "metadata", "labels"});
+  const auto* selector = find_path(made.body, {"spec", "selector", "matchLabels"});
+  ASSERT_TRUE(labels && selector);
+  EXPECT_EQ(get_string(*labels, "app.kubernetes.io/name"), "d");
+  EXPECT_EQ(*labels, *selector);
+  EXPECT_EQ(world.put(deployments + "/d", body("Deployment", "d", bare)).status, 200)
+      << "the same document again does not change the immutable selector";
+
+  const std::string chosen = R"("selector":{"matchLabels":{"a":"b"}},)" + bare;
+  const auto selected = world.post(deployments, body("Deployment", "e", chosen));
+  EXPECT_EQ(warnings(selected), 1) << "only the labels that the selector wants";
+  EXPECT_EQ(*find_path(selected.body, {"spec", "template", "metadata", "labels"}),
+            Json(JsonObject{{"a", "b"}}));
+
+  const auto job = world.post("/apis/batch/v1/namespaces/default/jobs", body("Job", "j", bare));
+  ASSERT_EQ(job.status, 201) << job.text;
+  EXPECT_NE(job.headers.get("Warning").find("restartPolicy was not given and is filled in: Never"),
+            std::string::npos);
+  EXPECT_EQ(get_string(*find_path(job.body, {"spec", "template", "spec"}), "restartPolicy"), "Never");
+
+  const auto whole = world.post(
+      "/apis/batch/v1/namespaces/default/jobs",
+      body("Job", "k", R"("template":{"spec":{"restartPolicy":"OnFailure","containers":[{"name":"c"}]}})"));
+  EXPECT_FALSE(whole.headers.has("Warning"));
+  EXPECT_EQ(world.post(deployments, body("Deployment", "x", R"("template":{"metadata":7,"spec":{}})")).status,
+            422);
+}
+
 TEST(Rest, bad_input_gets_a_clear_error_and_changes_nothing) {
   World world;
   ASSERT_EQ(world.post(std::string(kJobs), job("a")).status, 201);

@@ -56,6 +56,7 @@ struct ControlLoop::Impl {
   template <class T>
   Task<void> follow();
   Task<void> follow_leases();
+  void follow_documents(const DocumentKind& kind);
   template <class Apply, class Clear>
   Task<Status> list_and_watch(client::ResourcePath path, Apply apply, Clear clear, bool& synced);
   template <class Apply, class Clear>
@@ -123,6 +124,28 @@ void ControlLoop::Impl::follow_kind() {
   tasks.spawn(follow_path(client::TypedClient<T>::path("", ""), apply, clear));
 }
 
+void ControlLoop::Impl::follow_documents(const DocumentKind& kind) {
+  ++unsynced;
+  auto& map = state.documents[std::string(kind.key)];
+  auto apply = [&map](const Json& json, bool deleted) {
+    const auto* metadata = find_path(json, {"metadata"});
+    if (!metadata) return;
+    ObjectKey key{std::string(get_string(*metadata, "namespace")),
+                  std::string(get_string(*metadata, "name"))};
+    if (deleted)
+      map.erase(key);
+    else
+      map.insert_or_assign(std::move(key), std::make_shared<const Json>(json));
+  };
+  tasks.spawn(follow_path({.group = std::string(kind.group),
+                           .version = std::string(kind.version),
+                           .plural = std::string(kind.plural),
+                           .namespace_ = {},
+                           .name = {},
+                           .subresource = {}},
+                          apply, [&map] { map.clear(); }));
+}
+
 Task<void> ControlLoop::Impl::follow_leases() {
   auto apply = [this](const Json& json, bool deleted) {
     const auto* metadata = find_path(json, {"metadata"});
@@ -166,6 +189,7 @@ Task<void> ControlLoop::Impl::pass() {
                   .ctx = tasks.context()};
   using Step = Task<Status> (*)(const Pass&);
   static constexpr std::pair<const char*, Step> kSteps[] = {{"nodes", reconcile_nodes},
+                                                            {"documents", reconcile_documents},
                                                             {"strategies", reconcile_strategies},
                                                             {"training", reconcile_training},
                                                             {"services", reconcile_services}};
@@ -208,6 +232,7 @@ void ControlLoop::start() {
   i.follow_kind<api::ModelVersion>();
   i.follow_kind<api::InferenceService>();
   i.follow_kind<api::DeploymentStrategy>();
+  for (const auto& kind : kDocumentKinds) i.follow_documents(kind);
   ++i.unsynced;
   i.tasks.spawn(i.follow_leases());
   i.tasks.spawn(i.run());

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "internal/reconciler.h"
+#include "internal/spot_history.h"
 
 namespace neap::controllers {
 namespace {
@@ -38,6 +39,8 @@ Task<Status> sum_site(const Pass& pass, const api::Site& before) {
   auto& st = site.status;
   st = {};
   st.conditions = before.status.conditions;
+  st.spotPrices = before.status.spotPrices;
+  record_spot_price(site.spec, st.spotPrices, pass.wall());
   for (const auto& [key, node] : pass.state.all<api::Node>()) {
     if (node.spec.site != site.metadata.name) continue;
     ++st.nodes;

@@ -1,10 +1,13 @@
 #include "internal/placement.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
 
+#include "internal/derivation.h"
+#include "internal/spot_history.h"
 #include "neap/controllers/prices.h"
 #include "neap/crypto/digest.h"
 #include "neap/scheduler/scheduler.h"
@@ -100,17 +103,6 @@ scheduler::Node to_scheduler(const api::Node& node, const HeldByNode& held_by) {
   return out;
 }
 
-// As at the border: a project without a policy of its own follows the default project's.
-dataguard::DataPolicyTable data_policies_of(const Pass& pass, const std::string& project) {
-  dataguard::DataPolicyTable out;
-  for (const auto& owner : {project, std::string("default")}) {
-    if (!out.rules().empty()) break;
-    for (const auto& [key, policy] : pass.state.all<api::DataPolicy>())
-      if (key.namespace_ == owner) out.append(policy.spec);
-  }
-  return out;
-}
-
 // A rule that does not compile is an error, not a rule less: it may be the one that keeps work in.
 Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project,
                                         const std::string& owner) {
@@ -120,7 +112,8 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
                       .tier = to_policy(site.spec.tier),
                       .jurisdiction = site.spec.jurisdiction,
                       .aliases = site.spec.aliases,
-                      .labels = {}};
+                      .labels = {},
+                      .spot_price_to_median = spot_price_to_median(site.status.spotPrices, pass.wall())};
     for (const auto& label : site.metadata.labels) s.labels.emplace_back(label);
     out.sites.push_back(std::move(s));
   }
@@ -143,7 +136,7 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
       out.rules.push_back(*std::move(made));
     }
   }
-  out.data_policies = data_policies_of(pass, project);
+  out.data_policies = data_policies_of(pass.state, project);
   out.prices = price_book_of(pass.state);
   return out;
 }
@@ -210,6 +203,16 @@ Placement decide_one(const Pass& pass, const scheduler::Request& request, const 
 }
 
 }  // namespace
+
+dataguard::DataPolicyTable data_policies_of(const ClusterState& state, const std::string& project) {
+  dataguard::DataPolicyTable own, fallback;
+  for (const auto& [key, policy] : state.all<api::DataPolicy>()) {
+    if (key.namespace_ == project) own.append(policy.spec);
+    if (key.namespace_ == "default") fallback.append(policy.spec);
+  }
+  own.inherit(fallback);
+  return own;
+}
 
 Result<ResolvedInputs> resolve_inputs(const Pass& pass, const api::TrainingJob& job) {
   ResolvedInputs out;
@@ -279,15 +282,24 @@ Placement place_job(const Pass& pass, const api::TrainingJob& job, const Resolve
   data.present_at = inputs.stored_at;
   data.is_strict = inputs.strict;
   for (const auto& word : job.spec.allowedSites)
-    if (const auto* site = pass.state.resolve_site(word)) data.allowed_sites.push_back(site->metadata.name);
+    for (const auto* site : resolve_sites(pass.state, word, true))
+      data.allowed_sites.push_back(site->metadata.name);
+  if (!job.spec.allowedSites.empty() && data.allowed_sites.empty()) {
+    // An empty list would mean anywhere.
+    Placement out;
+    out.message = fmt::format("waits: allowedSites names {}, and no site has such a name, alias or label",
+                              fmt::join(job.spec.allowedSites, ", "));
+    return out;
+  }
   request.data.push_back(std::move(data));
   return decide_one(pass, request, "TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name);
 }
 
 Placement place_service_replica(const Pass& pass, const api::InferenceService& service,
                                 const api::ServicePlace& place, std::int64_t replica) {
+  const bool is_anywhere = place.site == kAnySite;
   const auto* site = pass.state.resolve_site(place.site);
-  if (!site) {
+  if (!site && !is_anywhere) {
     Placement out;
     out.message = fmt::format("no site is named \"{}\", nor has it as alias or label", place.site);
     return out;
@@ -299,6 +311,8 @@ Placement place_service_replica(const Pass& pass, const api::InferenceService& s
   request.kind = scheduler::TaskKind::kInference;
   request.each = to_scheduler(service.spec.resources);
   request.interruption = scheduler::InterruptionClass::kNever;
+  request.priority_class = service.spec.priorityClass;
+  if (is_anywhere) return decide_one(pass, request);
   request.pinned_site = site->metadata.name;
   if (service.spec.latencyTarget.count() > 0 && place.role == "active") {
     request.latency_max = service.spec.latencyTarget;

@@ -34,10 +34,13 @@ std::vector<Replica> wanted_replicas(const Pass& pass, const InferenceService& s
       Replica r;
       r.place = &place;
       r.index = index++;
+      const bool is_anywhere = place.site == kAnySite;
       r.site = site ? site->metadata.name : place.site;
-      r.name = fmt::format("{}-{}-{}", s.metadata.name, r.site, i);
-      if (const auto* a = pass.state.find<Allocation>(s.metadata.namespace_, r.name); a && !is_ended(*a))
+      r.name = fmt::format("{}-{}-{}", s.metadata.name, is_anywhere ? "any" : r.site, i);
+      if (const auto* a = pass.state.find<Allocation>(s.metadata.namespace_, r.name); a && !is_ended(*a)) {
         r.allocation = a;
+        if (is_anywhere) r.site = a->spec.site;
+      }
       out.push_back(std::move(r));
     }
   }
@@ -116,7 +119,7 @@ Task<Status> create_replica(const Pass& pass, InferenceService& s, const Replica
   out.metadata.labels["model"] = s.spec.model;
   out.metadata.ownerReferences.push_back(owner_reference(s));
   out.spec.node = placement.nodes.front();
-  out.spec.site = r.site;
+  out.spec.site = placement.site;
   out.spec.ownerKind = "InferenceService";
   out.spec.ownerName = s.metadata.name;
   out.spec.replica = r.index;
@@ -129,7 +132,7 @@ Task<Status> create_replica(const Pass& pass, InferenceService& s, const Replica
            {"object", "inferenceservice/" + s.metadata.namespace_ + "/" + s.metadata.name},
            {"uid", s.metadata.uid},
            {"replica", r.name},
-           {"site", r.site},
+           {"site", placement.site},
            {"message", placement.message},
            {"explanation", placement.explanation}}));
   co_return co_await create_if_absent(pass, std::move(out));

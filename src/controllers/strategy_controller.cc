@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "internal/derivation.h"
 #include "internal/placement.h"
 #include "internal/reconciler.h"
 
@@ -79,9 +80,22 @@ Task<Result<Outcome>> collect(const Pass& pass, const DeploymentStrategy& s) {
     co_return failed("dataset/" + dataset->metadata.name,
                      "the dataset has no sources; name at least one site and path");
 
+  const auto policies = data_policies_of(pass.state, s.metadata.namespace_);
+  std::vector<api::DataSource> sources;
+  for (const auto& source : dataset->spec.sources) {
+    // An unknown site is kept: collecting there waits and says why.
+    const auto* site = pass.state.resolve_site(source.site);
+    if (!site || !policies.is_strict(SiteName(site->metadata.name))) sources.push_back(source);
+  }
+  if (sources.empty())
+    co_return failed(
+        "dataset/" + dataset->metadata.name,
+        "every part of the dataset lies at a Strict location, which nothing leaves; add a source "
+        "elsewhere, or take dataSovereignty: Strict from one");
+
   std::vector<api::DatasetPart> parts;
   std::string waiting;
-  for (const auto& source : dataset->spec.sources) {
+  for (const auto& source : sources) {
     const auto name = fmt::format("{}-{}", version_name, source.site);
     const auto* allocation = pass.state.find<Allocation>(s.metadata.namespace_, name);
     if (!allocation) {
@@ -104,8 +118,7 @@ Task<Result<Outcome>> collect(const Pass& pass, const DeploymentStrategy& s) {
                                                    : source.site + ": " + allocation->status.message;
     }
   }
-  if (parts.size() != dataset->spec.sources.size())
-    co_return running("dataset/" + dataset->metadata.name, waiting);
+  if (parts.size() != sources.size()) co_return running("dataset/" + dataset->metadata.name, waiting);
   NEAP_CO_TRY_VOID(
       co_await create_if_absent(pass, merge_parts(owned_meta(s, version_name), *dataset, s.spec.collect,
                                                   std::move(parts), pass.options.server_site)));
@@ -299,6 +312,15 @@ void record(StageStatus& stage, const Outcome& outcome, WallTime now) {
 Task<Status> reconcile_strategy(const Pass& pass, const DeploymentStrategy& before) {
   auto s = before;
   auto& status = s.status;
+  if (is_template(s)) {
+    status = {};
+    status.phase = "Template";
+    status.observedGeneration = s.metadata.generation;
+    status.message = "does not run itself; documents that name no program take it from here";
+    if (same_object(s, before)) co_return ok();
+    co_return co_await write_status(pass, std::move(s));
+  }
+  if (status.phase == "Template") status = {};
   if (status.observedGeneration != s.metadata.generation) {
     status = {};
     status.observedGeneration = s.metadata.generation;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "internal/reconciler.h"
+#include "neap/dataguard/dataguard.h"
 
 namespace neap::controllers {
 
@@ -26,6 +27,12 @@ struct ResolvedInputs {
   bool strict = false;
 };
 Result<ResolvedInputs> resolve_inputs(const Pass& pass, const api::TrainingJob& job);
+
+// As at the border: a project without a policy of its own follows the default project's.
+dataguard::DataPolicyTable data_policies_of(const ClusterState& state, const std::string& project);
+
+// A place's word for "wherever policy and price say".
+inline constexpr std::string_view kAnySite = "*";
 
 Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs);
 // One replica of a service at a given site.

@@ -107,6 +107,7 @@ api::OwnerReference owner_reference(const T& owner) {
 api::Labels billing_labels(const api::ObjectMeta& owner);
 
 Task<Status> reconcile_nodes(const Pass& pass);
+Task<Status> reconcile_documents(const Pass& pass);
 Task<Status> reconcile_training(const Pass& pass);
 Task<Status> reconcile_services(const Pass& pass);
 Task<Status> reconcile_strategies(const Pass& pass);

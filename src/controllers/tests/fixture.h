@@ -51,6 +51,7 @@ class Cluster {
         Options{});
     loop_->start();
   }
+  client::FakeResourceClient& client() { return client_; }
   void pass(Duration time = 3s) { sim_.run_for(time); }
   const std::vector<Json>& decisions() const { return decisions_; }
 

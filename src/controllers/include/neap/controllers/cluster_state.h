@@ -5,8 +5,11 @@
 // Belongs to one executor.
 #pragma once
 
+#include <array>
 #include <map>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <tuple>
 
 #include "neap/api/resource.h"
@@ -26,6 +29,24 @@ ObjectKey key_of(const T& object) {
 
 template <class T>
 using ObjectMap = std::map<ObjectKey, T>;
+
+// Kinds of other tools from which neap.dev objects are derived; `plural`.`group` is their key.
+struct DocumentKind {
+  std::string_view key, group, version, kind, plural;
+};
+inline constexpr std::string_view kHybridStrategies = "deploymentstrategies.ai.hybrid.io";
+inline constexpr std::string_view kHybridPolicies = "schedulingpolicies.ai.hybridcloud";
+inline constexpr std::string_view kPodGroups = "podgroups.scheduling.volcano.sh";
+inline constexpr std::string_view kDeployments = "deployments.apps";
+inline constexpr std::string_view kBatchJobs = "jobs.batch";
+inline constexpr std::array kDocumentKinds{
+    DocumentKind{kHybridPolicies, "ai.hybridcloud", "v1", "SchedulingPolicy", "schedulingpolicies"},
+    DocumentKind{kHybridStrategies, "ai.hybrid.io", "v1", "DeploymentStrategy", "deploymentstrategies"},
+    DocumentKind{kPodGroups, "scheduling.volcano.sh", "v1beta1", "PodGroup", "podgroups"},
+    DocumentKind{kDeployments, "apps", "v1", "Deployment", "deployments"},
+    DocumentKind{kBatchJobs, "batch", "v1", "Job", "jobs"}};
+// Documents as applied; shared, because the picture is copied for every pass.
+using DocumentMap = std::map<ObjectKey, std::shared_ptr<const Json>>;
 
 // A lease as this leader sees it: the clock of the node that renews it may be wrong, and a leader that was
 // away has not seen what happened meanwhile, so only changes of renewTime count, by the leader's own clock.
@@ -51,7 +72,8 @@ class ClusterState {
     const auto it = map.find({ns, name});
     return it == map.end() ? nullptr : &it->second;
   }
-  std::map<std::string, LeaseView> leases;  // by node name
+  std::map<std::string, LeaseView> leases;                    // by node name
+  std::map<std::string, DocumentMap, std::less<>> documents;  // by DocumentKind::key
 
   // Allocations of one owner; `epoch` < 0 means any.
   std::vector<const api::Allocation*> allocations_of(const std::string& ns, std::string_view owner_kind,

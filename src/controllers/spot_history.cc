@@ -1,0 +1,54 @@
+#include "internal/spot_history.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace neap::controllers {
+namespace {
+
+constexpr std::chrono::hours kWindow{30 * 24};
+constexpr std::size_t kPricesMax = 2000;  // one change each 20 minutes for 30 days
+
+}  // namespace
+
+void record_spot_price(const api::SiteSpec& spec, std::vector<api::SpotPrice>& history, WallTime now) {
+  const auto spot =
+      std::ranges::find(spec.prices, api::CapacityType::kSpot, &api::CapacityPrice::capacityType);
+  if (spot == spec.prices.end()) {
+    history.clear();
+    return;
+  }
+  MoneyMicros price = spot->perCoreHour + spot->perGiBHour;
+  for (const auto& [model, amount] : spot->perAcceleratorHour) price += amount;
+  if (history.empty() || history.back().price != price) history.push_back({.since = now, .price = price});
+  // The one that held when the window began still counts.
+  const auto begin = now - kWindow;
+  while (history.size() > 1 && history[1].since && *history[1].since <= begin) history.erase(history.begin());
+  if (history.size() > kPricesMax) history.erase(history.begin(), history.end() - kPricesMax);
+}
+
+double spot_price_to_median(const std::vector<api::SpotPrice>& history, WallTime now) {
+  struct Held {
+    std::int64_t price;
+    double seconds;
+  };
+  std::vector<Held> held;
+  double total = 0;
+  for (std::size_t i = 0; i < history.size(); ++i) {
+    const auto from = std::max(history[i].since.value_or(now), now - kWindow);
+    const auto to = i + 1 < history.size() ? history[i + 1].since.value_or(now) : now;
+    const double seconds = std::max(0.0, std::chrono::duration<double>(to - from).count());
+    held.push_back({history[i].price.value, seconds});
+    total += seconds;
+  }
+  if (held.empty() || total <= 0) return 1;
+  std::ranges::sort(held, {}, &Held::price);
+  double passed = 0;
+  for (const auto& [price, seconds] : held) {
+    passed += seconds;
+    if (passed * 2 >= total) return price > 0 ? double(history.back().price.value) / double(price) : 1;
+  }
+  return 1;
+}
+
+}  // namespace neap::controllers

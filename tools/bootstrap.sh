@@ -46,3 +46,7 @@ if [ "$what" = test ] && [ -x tools/bootstrap_kubectl.sh ]; then
   step "oras to test with (about a minute the first time)"
   tools/bootstrap_oras.sh
 fi
+if [ "$what" = test ]; then
+  step "conformance cases of the CEL specification"
+  tools/bootstrap_cel_spec.sh
+fi

@@ -195,6 +195,7 @@ void add_server_commands(CLI::App& app, Line& line) {
       [&line](Session& session) { return run_policy_eval(session, line.policy_eval); }, false);
   eval->add_option("--expr", line.policy_eval.expression, "CEL expression")->required();
   eval->add_option("--vars", line.policy_eval.variables_file, "JSON file whose members are the variables");
+  eval->add_flag("--json", line.policy_eval.json, "Print one line of JSON, also for an error");
 }
 
 void add_simulate_commands(CLI::App& app, Line& line) {

@@ -6,6 +6,23 @@
 #include "neap/policy/cel.h"
 
 namespace neap::cli {
+namespace {
+
+Result<policy::Value> evaluate_text(const std::string& expression, const Json& variables) {
+  NEAP_TRY(const auto program, policy::compile(expression));
+  return policy::evaluate(program, policy::Activation(variables));
+}
+
+// {"error": {"reason", "line", "column", "message"}}; places count from 1, 0 where the error has none.
+Json error_object(const Error& error) {
+  const auto place = policy::find_place(error.message).value_or(policy::Place{});
+  return JsonObject{{"error", JsonObject{{"reason", error.reason},
+                                         {"line", place.line},
+                                         {"column", place.column},
+                                         {"message", error.message}}}};
+}
+
+}  // namespace
 
 Task<Result<int>> run_policy_eval(Session& session, PolicyEvalOptions options) {
   Json variables = JsonObject{};
@@ -19,10 +36,13 @@ Task<Result<int>> run_policy_eval(Session& session, PolicyEvalOptions options) {
           fmt::format("{} is not a JSON object; write {{\"task\": {{...}}}}", options.variables_file));
     variables = *std::move(parsed);
   }
-  NEAP_CO_TRY(const auto program, policy::compile(options.expression));
-  const policy::Activation activation(variables);
-  NEAP_CO_TRY(const auto value, policy::evaluate(program, activation));
-  session.print(to_pretty_text(value.to_json()) + "\n");
+  auto value = evaluate_text(options.expression, variables);
+  if (!value) {
+    if (!options.json) co_return fail(std::move(value).error());
+    session.print(to_text(error_object(value.error())) + "\n");
+    co_return 1;
+  }
+  session.print((options.json ? to_text(value->to_json()) : to_pretty_text(value->to_json())) + "\n");
   co_return 0;
 }
 

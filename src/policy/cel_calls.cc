@@ -1,8 +1,4 @@
-#include <fmt/format.h>
-
-#include <chrono>
-#include <cmath>
-#include <cstdlib>
+// What a call does, by family, and arithmetic.
 #include <limits>
 
 #include "internal/node.h"
@@ -13,121 +9,6 @@ namespace {
 using K = Value::Kind;
 constexpr auto kIntMax = std::numeric_limits<std::int64_t>::max();
 constexpr auto kIntMin = std::numeric_limits<std::int64_t>::min();
-
-Fault give(Value& out, Value value) {
-  out = std::move(value);
-  return Fault::kNone;
-}
-
-bool parse_whole(std::string_view text, bool is_signed, Value& out) {
-  std::size_t at = 0;
-  const bool negative = is_signed && !text.empty() && text[0] == '-';
-  if (negative || (!text.empty() && text[0] == '+')) ++at;
-  if (at == text.size()) return false;
-  __int128 value = 0;
-  for (; at < text.size(); ++at) {
-    if (text[at] < '0' || text[at] > '9') return false;
-    value = value * 10 + (text[at] - '0');
-    if (value > (__int128(1) << 64)) return false;
-  }
-  if (negative) value = -value;
-  if (is_signed && (value > kIntMax || value < kIntMin)) return false;
-  if (!is_signed && value > std::numeric_limits<std::uint64_t>::max()) return false;
-  out = is_signed ? Value::integer(std::int64_t(value)) : Value::unsigned_integer(std::uint64_t(value));
-  return true;
-}
-
-Fault to_int(const Value& v, Value& out) {
-  switch (v.kind()) {
-    case K::kInt:
-      return give(out, v);
-    case K::kUint:
-      return v.as_uint() > std::uint64_t(kIntMax) ? Fault::kOverflow
-                                                  : give(out, Value::integer(std::int64_t(v.as_uint())));
-    case K::kDouble:
-      // The language definition leaves no integer at either end of the range: doubles cannot name it exactly.
-      if (!(v.as_double() > -9223372036854775808.0 && v.as_double() < 9223372036854775808.0))
-        return Fault::kOverflow;
-      return give(out, Value::integer(std::int64_t(v.as_double())));
-    case K::kString:
-      return parse_whole(v.as_text(), true, out) ? Fault::kNone : Fault::kConversion;
-    case K::kTimestamp:
-      return give(out, Value::integer(v.as_time().seconds));
-    case K::kDuration:
-      return give(out, Value::integer(v.as_time().seconds));
-    default:
-      return Fault::kNoOverload;
-  }
-}
-
-Fault to_uint(const Value& v, Value& out) {
-  switch (v.kind()) {
-    case K::kUint:
-      return give(out, v);
-    case K::kInt:
-      return v.as_int() < 0 ? Fault::kOverflow
-                            : give(out, Value::unsigned_integer(std::uint64_t(v.as_int())));
-    case K::kDouble:
-      if (!(v.as_double() > -1.0 && v.as_double() < 18446744073709551616.0)) return Fault::kOverflow;
-      if (v.as_double() < 0) return Fault::kOverflow;
-      return give(out, Value::unsigned_integer(std::uint64_t(v.as_double())));
-    case K::kString:
-      return parse_whole(v.as_text(), false, out) ? Fault::kNone : Fault::kConversion;
-    default:
-      return Fault::kNoOverload;
-  }
-}
-
-Fault to_double(const Value& v, Value& out) {
-  switch (v.kind()) {
-    case K::kDouble:
-      return give(out, v);
-    case K::kInt:
-      return give(out, Value::real(double(v.as_int())));
-    case K::kUint:
-      return give(out, Value::real(double(v.as_uint())));
-    case K::kString: {
-      const std::string text(v.as_text());
-      if (text.empty() || text.size() > 400 || std::isspace(static_cast<unsigned char>(text[0])))
-        return Fault::kConversion;
-      char* end = nullptr;
-      const double value = std::strtod(text.c_str(), &end);
-      return end == text.c_str() + text.size() ? give(out, Value::real(value)) : Fault::kConversion;
-    }
-    default:
-      return Fault::kNoOverload;
-  }
-}
-
-Fault to_text_value(const Value& v, Value& out) {
-  switch (v.kind()) {
-    case K::kString:
-      return give(out, v);
-    case K::kBytes:
-      return is_utf8(v.as_text()) ? give(out, Value::string(std::string(v.as_text()))) : Fault::kConversion;
-    case K::kUint:
-      return give(out, Value::string(fmt::format("{}", v.as_uint())));
-    case K::kBool:
-    case K::kInt:
-    case K::kDouble:
-    case K::kDuration:
-    case K::kTimestamp:
-      return give(out, Value::string(v.to_text()));
-    default:
-      return Fault::kNoOverload;
-  }
-}
-
-Fault to_bool(const Value& v, Value& out) {
-  if (v.is(K::kBool)) return give(out, v);
-  if (!v.is(K::kString)) return Fault::kNoOverload;
-  const auto text = v.as_text();
-  for (const std::string_view yes : {"1", "t", "T", "true", "TRUE", "True"})
-    if (text == yes) return give(out, Value::boolean(true));
-  for (const std::string_view no : {"0", "f", "F", "false", "FALSE", "False"})
-    if (text == no) return give(out, Value::boolean(false));
-  return Fault::kConversion;
-}
 
 Fault size_of(const Value& v, Value& out) {
   switch (v.kind()) {
@@ -141,88 +22,6 @@ Fault size_of(const Value& v, Value& out) {
     default:
       return Fault::kNoOverload;
   }
-}
-
-// "+08:00", "-8:30", "UTC"; named zones need a database that a pure module does not read.
-bool parse_zone(std::string_view text, std::int64_t& seconds) {
-  seconds = 0;
-  if (text.empty() || text == "UTC" || text == "Z") return true;
-  std::size_t at = 0;
-  const int sign = text[0] == '-' ? -1 : 1;
-  if (text[0] == '-' || text[0] == '+') ++at;
-  const auto colon = text.find(':');
-  if (colon == std::string_view::npos || colon - at < 1 || colon - at > 2 || text.size() - colon != 3)
-    return false;
-  int part[2] = {0, 0};
-  for (std::size_t i = at; i < text.size(); ++i) {
-    if (i == colon) continue;
-    if (text[i] < '0' || text[i] > '9') return false;
-    part[i > colon] = part[i > colon] * 10 + (text[i] - '0');
-  }
-  seconds = sign * (part[0] * 3600 + part[1] * 60);
-  return true;
-}
-
-Fault time_part(Function function, const Value* args, std::size_t count, Value& out) {
-  if (args[0].is(K::kDuration) && count == 1) {
-    const auto span = args[0].as_time();
-    switch (function) {
-      case Function::kHours:
-        return give(out, Value::integer(span.seconds / 3600));
-      case Function::kMinutes:
-        return give(out, Value::integer(span.seconds / 60));
-      case Function::kSeconds:
-        return give(out, Value::integer(span.seconds));
-      case Function::kMilliseconds:
-        return give(out, Value::integer(span.nanos / 1'000'000));
-      default:
-        return Fault::kNoOverload;
-    }
-  }
-  if (!args[0].is(K::kTimestamp) || (count == 2 && !args[1].is(K::kString))) return Fault::kNoOverload;
-  std::int64_t zone = 0;
-  if (count == 2 && !parse_zone(args[1].as_text(), zone)) return Fault::kConversion;
-  const auto span = args[0].as_time();
-  const std::chrono::sys_seconds at{std::chrono::seconds(span.seconds + zone)};
-  const auto day = std::chrono::floor<std::chrono::days>(at);
-  const std::chrono::year_month_day date{day};
-  const std::chrono::hh_mm_ss clock{at - day};
-  std::int64_t value = 0;
-  switch (function) {
-    case Function::kFullYear:
-      value = int(date.year());
-      break;
-    case Function::kMonth:
-      value = unsigned(date.month()) - 1;
-      break;
-    case Function::kDate:
-      value = unsigned(date.day());
-      break;
-    case Function::kDayOfMonth:
-      value = unsigned(date.day()) - 1;
-      break;
-    case Function::kDayOfWeek:
-      value = std::chrono::weekday(day).c_encoding();
-      break;
-    case Function::kDayOfYear:
-      value = (day - std::chrono::sys_days(date.year() / std::chrono::January / 1)).count();
-      break;
-    case Function::kHours:
-      value = clock.hours().count();
-      break;
-    case Function::kMinutes:
-      value = clock.minutes().count();
-      break;
-    case Function::kSeconds:
-      value = clock.seconds().count();
-      break;
-    case Function::kMilliseconds:
-      value = span.nanos / 1'000'000;
-      break;
-    default:
-      return Fault::kNoOverload;
-  }
-  return give(out, Value::integer(value));
 }
 
 Fault extreme(Function function, const Value* args, std::size_t count, Value& out) {
@@ -242,7 +41,8 @@ Fault extreme(Function function, const Value* args, std::size_t count, Value& ou
   return give(out, std::move(best));
 }
 
-Fault text_call(Function function, const Value* args, const re2::RE2* pattern, Value& out) {
+Fault text_call(Function function, const Value* args, const re2::RE2* pattern, std::uint64_t& steps_left,
+                Value& out) {
   if (!args[0].is(K::kString) || !args[1].is(K::kString)) return Fault::kNoOverload;
   const auto text = args[0].as_text(), other = args[1].as_text();
   switch (function) {
@@ -251,6 +51,7 @@ Fault text_call(Function function, const Value* args, const re2::RE2* pattern, V
     case Function::kEndsWith:
       return give(out, Value::boolean(text.ends_with(other)));
     case Function::kContains:
+      if (!spend(steps_left, text.size() / 64 * (other.size() / 64))) return Fault::kBudget;
       return give(out, Value::boolean(text.find(other) != std::string_view::npos));
     default:
       break;
@@ -264,10 +65,77 @@ Fault text_call(Function function, const Value* args, const re2::RE2* pattern, V
   return compiled.ok() ? give(out, Value::boolean(re2::RE2::PartialMatch(subject, compiled))) : Fault::kRegex;
 }
 
+bool is_zero(const Value& v) {
+  switch (v.kind()) {
+    case K::kNull:
+      return true;
+    case K::kBool:
+      return !v.as_bool();
+    case K::kInt:
+      return v.as_int() == 0;
+    case K::kUint:
+      return v.as_uint() == 0;
+    case K::kDouble:
+      return v.as_double() == 0;
+    case K::kString:
+    case K::kBytes:
+      return v.as_text().empty();
+    case K::kDuration:
+      return v.as_time() == TimeSpan{};
+    case K::kList:
+    case K::kMap:
+    case K::kOptional:
+      return v.size() == 0;
+    default:
+      return false;
+  }
+}
+
+Fault call_optional(Function function, const Value* args, Value& out) {
+  switch (function) {
+    case Function::kOptionalNone:
+      return give(out, Value::none());
+    case Function::kOptionalOf:
+      return give(out, Value::optional(args[0]));
+    case Function::kOptionalOfNonZero:
+      return give(out, is_zero(args[0]) ? Value::none() : Value::optional(args[0]));
+    case Function::kUnwrap: {
+      if (!args[0].is(K::kList)) return Fault::kNoOverload;
+      std::vector<Value> held;
+      for (std::size_t i = 0; i < args[0].size(); ++i) {
+        const Value element = args[0].element(i);
+        if (!element.is(K::kOptional)) return Fault::kNoOverload;
+        if (element.size() == 1) held.push_back(element.optional_value());
+      }
+      return give(out, Value::list(std::move(held)));
+    }
+    default:
+      break;
+  }
+  if (!args[0].is(K::kOptional)) return Fault::kNoOverload;
+  if (function == Function::kHasValue) return give(out, Value::boolean(args[0].size() == 1));
+  if (function == Function::kValue)
+    return args[0].size() == 1 ? give(out, Value(args[0].optional_value())) : Fault::kNoValue;
+  // Only an empty receiver comes here: the evaluator answers for the others without the argument.
+  if (function == Function::kOr && !args[1].is(K::kOptional)) return Fault::kNoOverload;
+  return give(out, args[1]);
+}
+
 }  // namespace
 
+Fault give(Value& out, Value value) {
+  out = std::move(value);
+  return Fault::kNone;
+}
+
 Fault call_function(Function function, const Value* args, std::size_t count, const re2::RE2* pattern,
-                    Value& out) {
+                    std::uint64_t& steps_left, Value& out) {
+  if (function >= Function::kQuantity) return call_quantity(function, args, out);
+  if (function >= Function::kOptionalNone) return call_optional(function, args, out);
+  if (function >= Function::kGreatest) return call_math(function, args, count, out);
+  if (function == Function::kFormat) return call_format(args[0], args[1], steps_left, out);
+  if (function >= Function::kCharAt) return call_string(function, args, count, steps_left, out);
+  if (function >= Function::kFullYear) return call_time(function, args, count, out);
   switch (function) {
     case Function::kSize:
       return size_of(args[0], out);
@@ -275,39 +143,7 @@ Fault call_function(Function function, const Value* args, std::size_t count, con
     case Function::kEndsWith:
     case Function::kContains:
     case Function::kMatches:
-      return text_call(function, args, pattern, out);
-    case Function::kInt:
-      return to_int(args[0], out);
-    case Function::kUint:
-      return to_uint(args[0], out);
-    case Function::kDouble:
-      return to_double(args[0], out);
-    case Function::kString:
-      return to_text_value(args[0], out);
-    case Function::kBool:
-      return to_bool(args[0], out);
-    case Function::kBytes:
-      if (args[0].is(K::kBytes)) return give(out, args[0]);
-      return args[0].is(K::kString) ? give(out, Value::bytes(std::string(args[0].as_text())))
-                                    : Fault::kNoOverload;
-    case Function::kDuration: {
-      if (args[0].is(K::kDuration)) return give(out, args[0]);
-      if (!args[0].is(K::kString)) return Fault::kNoOverload;
-      TimeSpan span;
-      return parse_cel_duration(args[0].as_text(), span) ? give(out, Value::duration(span))
-                                                         : Fault::kConversion;
-    }
-    case Function::kTimestamp: {
-      if (args[0].is(K::kTimestamp)) return give(out, args[0]);
-      TimeSpan span;
-      if (args[0].is(K::kInt)) {
-        span = {args[0].as_int(), 0};
-        return is_timestamp_in_range(span) ? give(out, Value::timestamp(span)) : Fault::kOverflow;
-      }
-      if (!args[0].is(K::kString)) return Fault::kNoOverload;
-      return parse_cel_timestamp(args[0].as_text(), span) ? give(out, Value::timestamp(span))
-                                                          : Fault::kConversion;
-    }
+      return text_call(function, args, pattern, steps_left, out);
     case Function::kDyn:
       return give(out, args[0]);
     case Function::kType:
@@ -315,18 +151,10 @@ Fault call_function(Function function, const Value* args, std::size_t count, con
     case Function::kMin:
     case Function::kMax:
       return extreme(function, args, count, out);
-    case Function::kLowerAscii:
-    case Function::kUpperAscii: {
-      if (!args[0].is(K::kString)) return Fault::kNoOverload;
-      std::string text(args[0].as_text());
-      for (char& c : text) {
-        if (function == Function::kLowerAscii && c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
-        if (function == Function::kUpperAscii && c >= 'a' && c <= 'z') c = char(c - 'a' + 'A');
-      }
-      return give(out, Value::string(std::move(text)));
-    }
+    case Function::kUnknown:
+      return Fault::kNoFunction;
     default:
-      return time_part(function, args, count, out);
+      return call_conversion(function, args[0], out);
   }
 }
 

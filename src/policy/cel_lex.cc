@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 
@@ -10,21 +12,37 @@
 namespace neap::policy {
 
 std::string point_at(std::string_view text, std::size_t position, std::string_view what) {
+  constexpr std::size_t kShownBefore = 60, kShownMax = 120;
   position = std::min(position, text.size());
-  std::size_t line = 1, start = 0;
-  for (std::size_t i = 0; i < position; ++i)
-    if (text[i] == '\n') {
-      ++line;
-      start = i + 1;
-    }
-  // Long lines are shown around the place only.
-  std::size_t end = text.find('\n', start);
-  if (end == std::string_view::npos) end = text.size();
-  const std::size_t column = position - start;
-  const std::size_t from = column > 60 ? column - 60 : 0;
-  const std::size_t shown_end = std::min(end, start + from + 120);
-  return fmt::format("line {}, column {}: {}\n  {}\n  {}^", line, column + 1, what,
-                     text.substr(start + from, shown_end - start - from), std::string(column - from, ' '));
+  const auto is_inside = [&](std::size_t at) {
+    return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;
+  };
+  const auto line = std::size_t(std::count(text.begin(), text.begin() + std::ptrdiff_t(position), '\n')) + 1;
+  const std::size_t start = line == 1 ? 0 : text.rfind('\n', position - 1) + 1;
+  const std::size_t end = std::min(text.find('\n', start), text.size());
+  // Long lines are shown around the place only, cut between characters.
+  std::size_t from = std::max(start, position > kShownBefore ? position - kShownBefore : 0);
+  while (is_inside(from) && from < position) ++from;
+  std::size_t to = std::min(end, from + kShownMax);
+  while (is_inside(to)) --to;
+  return fmt::format("line {}, column {}: {}\n  {}\n  {}^", line,
+                     count_code_points(text.substr(start, position - start)) + 1, what,
+                     text.substr(from, to - from),
+                     std::string(count_code_points(text.substr(from, position - from)), ' '));
+}
+
+std::optional<Place> find_place(std::string_view error_message) {
+  constexpr std::string_view kLine = "line ", kColumn = ", column ";
+  const auto line_at = error_message.find(kLine), column_at = error_message.find(kColumn);
+  if (line_at == std::string_view::npos || column_at == std::string_view::npos || column_at < line_at)
+    return {};
+  Place out;
+  const auto read = [&](std::size_t at, std::uint64_t& into) {
+    return std::from_chars(error_message.data() + at, error_message.data() + error_message.size(), into).ec ==
+           std::errc();
+  };
+  if (!read(line_at + kLine.size(), out.line) || !read(column_at + kColumn.size(), out.column)) return {};
+  return out;
 }
 
 namespace {

@@ -40,6 +40,8 @@ struct Digits {
   char peek() const { return at < text.size() ? text[at] : '\0'; }
 };
 
+using K = Value::Kind;
+
 }  // namespace
 
 TimeSpan normalized(__int128 nanos) {
@@ -173,53 +175,66 @@ std::string format_cel_timestamp(TimeSpan span) {
   return out + "Z";
 }
 
-bool append_utf8(std::string& out, std::uint32_t c) {
-  if (c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF)) return false;
-  if (c < 0x80) {
-    out += char(c);
-  } else if (c < 0x800) {
-    out += char(0xC0 | (c >> 6));
-    out += char(0x80 | (c & 0x3F));
-  } else if (c < 0x10000) {
-    out += char(0xE0 | (c >> 12));
-    out += char(0x80 | ((c >> 6) & 0x3F));
-    out += char(0x80 | (c & 0x3F));
-  } else {
-    out += char(0xF0 | (c >> 18));
-    out += char(0x80 | ((c >> 12) & 0x3F));
-    out += char(0x80 | ((c >> 6) & 0x3F));
-    out += char(0x80 | (c & 0x3F));
-  }
-  return true;
-}
-
-bool is_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80         ? 1
-                               : (lead >> 5) == 6  ? 2
-                               : (lead >> 4) == 14 ? 3
-                               : (lead >> 3) == 30 ? 4
-                                                   : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    std::uint32_t c = length == 1 ? lead : lead & (0x7F >> length);
-    for (std::size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xC0) != 0x80) return false;
-      c = (c << 6) | (next & 0x3F);
+Fault call_time(Function function, const Value* args, std::size_t count, Value& out) {
+  if (args[0].is(K::kDuration) && count == 1) {
+    const auto span = args[0].as_time();
+    switch (function) {
+      case Function::kHours:
+        return give(out, Value::integer(span.seconds / 3600));
+      case Function::kMinutes:
+        return give(out, Value::integer(span.seconds / 60));
+      case Function::kSeconds:
+        return give(out, Value::integer(span.seconds));
+      case Function::kMilliseconds:
+        return give(out, Value::integer(span.nanos / 1'000'000));
+      default:
+        return Fault::kNoOverload;
     }
-    constexpr std::uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (c < kSmallest[length] || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF)) return false;
-    i += length;
   }
-  return true;
-}
-
-std::size_t count_code_points(std::string_view text) {
-  std::size_t count = 0;
-  for (const char c : text)
-    if ((static_cast<unsigned char>(c) & 0xC0) != 0x80) ++count;
-  return count;
+  if (!args[0].is(K::kTimestamp) || (count == 2 && !args[1].is(K::kString))) return Fault::kNoOverload;
+  std::int64_t zone = 0;
+  const auto span = args[0].as_time();
+  if (count == 2 && !find_zone_offset(args[1].as_text(), span.seconds, zone)) return Fault::kConversion;
+  const std::chrono::sys_seconds at{std::chrono::seconds(span.seconds + zone)};
+  const auto day = std::chrono::floor<std::chrono::days>(at);
+  const std::chrono::year_month_day date{day};
+  const std::chrono::hh_mm_ss clock{at - day};
+  std::int64_t value = 0;
+  switch (function) {
+    case Function::kFullYear:
+      value = int(date.year());
+      break;
+    case Function::kMonth:
+      value = unsigned(date.month()) - 1;
+      break;
+    case Function::kDate:
+      value = unsigned(date.day());
+      break;
+    case Function::kDayOfMonth:
+      value = unsigned(date.day()) - 1;
+      break;
+    case Function::kDayOfWeek:
+      value = std::chrono::weekday(day).c_encoding();
+      break;
+    case Function::kDayOfYear:
+      value = (day - std::chrono::sys_days(date.year() / std::chrono::January / 1)).count();
+      break;
+    case Function::kHours:
+      value = clock.hours().count();
+      break;
+    case Function::kMinutes:
+      value = clock.minutes().count();
+      break;
+    case Function::kSeconds:
+      value = clock.seconds().count();
+      break;
+    case Function::kMilliseconds:
+      value = span.nanos / 1'000'000;
+      break;
+    default:
+      return Fault::kNoOverload;
+  }
+  return give(out, Value::integer(value));
 }
 
 }  // namespace neap::policy

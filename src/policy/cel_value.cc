@@ -92,6 +92,22 @@ Value Value::type(Kind v) {
   out.u_.type = v;
   return out;
 }
+Value Value::optional(Value v) {
+  Value out = list({std::move(v)});
+  out.kind_ = Kind::kOptional;
+  return out;
+}
+Value Value::none() {
+  Value out = list({});
+  out.kind_ = Kind::kOptional;
+  return out;
+}
+Value Value::quantity(__int128 nanos) {
+  Value out;
+  out.kind_ = Kind::kQuantity;
+  out.u_.quantity = {std::int64_t(nanos >> 64), std::uint64_t(nanos)};
+  return out;
+}
 Value Value::borrowed(const ObjectView& v) {
   Value out;
   out.kind_ = Kind::kMap;
@@ -135,6 +151,7 @@ Duration Value::as_duration() const {
 
 std::size_t Value::size() const {
   if (kind_ == Kind::kList) return rep_ == Rep::kJson ? u_.json->get_array().size() : u_.list->size();
+  if (kind_ == Kind::kOptional) return u_.list->size();
   if (kind_ != Kind::kMap || rep_ == Rep::kView) return 0;
   return rep_ == Rep::kJson ? u_.json->get_object().size() : u_.entries->size();
 }
@@ -196,6 +213,8 @@ Value Value::owned_within(std::uint64_t& elements_left) const {
         elements.push_back(element(i).owned_within(elements_left));
       return list(std::move(elements));
     }
+    case Kind::kOptional:
+      return size() == 0 ? none() : optional(optional_value().owned_within(elements_left));
     case Kind::kMap: {
       MapEntries entries;
       for (std::size_t i = 0; i < size() && elements_left > 0; ++i) {
@@ -220,7 +239,12 @@ Json Value::to_json() const {
     case Kind::kUint:
       return u_.natural;
     case Kind::kDouble:
-      return u_.real;
+      if (std::isfinite(u_.real)) return u_.real;
+      return Json(boost::json::string(to_text()));
+    case Kind::kBytes:
+      return Json(boost::json::string(encode_base64(as_text())));
+    case Kind::kOptional:
+      return size() == 0 ? Json(nullptr) : optional_value().to_json();
     case Kind::kString:
       return Json(boost::json::string(as_text()));
     case Kind::kList: {
@@ -252,7 +276,11 @@ std::string Value::to_text() const {
     case Kind::kUint:
       return fmt::format("{}u", u_.natural);
     case Kind::kDouble:
-      return fmt::format("{}", u_.real);
+      return format_double(u_.real);
+    case Kind::kQuantity:
+      return format_quantity(as_quantity());
+    case Kind::kOptional:
+      return size() == 0 ? "optional.none()" : fmt::format("optional.of({})", optional_value().to_text());
     case Kind::kString:
     case Kind::kBytes:
       return std::string(as_text());
@@ -296,11 +324,22 @@ std::string_view kind_name(Value::Kind kind) {
       return "map";
     case K::kType:
       return "type";
+    case K::kOptional:
+      return "optional_type";
+    case K::kQuantity:
+      return "quantity";
   }
   return "unknown";
 }
 
+Activation::Activation(const Json& object) : object_(&object) {
+  if (!object.is_object()) return;
+  for (const auto& member : object.get_object())
+    has_dotted_names_ = has_dotted_names_ || member.key().find('.') != std::string_view::npos;
+}
+
 Activation& Activation::bind(std::string_view name, Value value) {
+  has_dotted_names_ = has_dotted_names_ || name.find('.') != std::string_view::npos;
   for (auto& [bound, held] : bound_)
     if (bound == name) {
       held = std::move(value);
@@ -365,6 +404,8 @@ int compare_values(const Value& a, const Value& b) {
     case Value::Kind::kDuration:
     case Value::Kind::kTimestamp:
       return sign_of(a.as_time(), b.as_time());
+    case Value::Kind::kQuantity:
+      return sign_of(a.as_quantity(), b.as_quantity());
     default:
       return 3;
   }
@@ -388,6 +429,9 @@ bool equal_values(const Value& a, const Value& b, std::uint64_t& steps_left) {
       for (std::size_t i = 0; i < a.size(); ++i)
         if (!equal_values(a.element(i), b.element(i), steps_left)) return false;
       return true;
+    case Value::Kind::kOptional:
+      if (a.size() != b.size()) return false;
+      return a.size() == 0 || equal_values(a.optional_value(), b.optional_value(), steps_left);
     case Value::Kind::kMap:
       if (a.size() != b.size()) return false;
       for (std::size_t i = 0; i < a.size(); ++i) {

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <set>
 
+#include "neap/policy/environment.h"
+
 namespace neap::policy {
 namespace {
 
@@ -147,7 +149,7 @@ Result<PolicyRule> make_rule(std::string_view name, std::string_view condition, 
   PolicyRule rule;
   rule.name = name;
   rule.action = action;
-  auto compiled = compile(condition);
+  auto compiled = compile(condition, placement_environment());
   if (!compiled)
     return fail(std::move(compiled).error(), fmt::format("reading the condition of rule \"{}\"", name));
   rule.condition = *std::move(compiled);

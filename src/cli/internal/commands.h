@@ -95,6 +95,8 @@ Task<Result<int>> run_model_pull(Session& session, PullOptions options);
 
 struct PolicyEvalOptions {
   std::string expression, variables_file;
+  // One line of JSON, for errors too.
+  bool json = false;
 };
 Task<Result<int>> run_policy_eval(Session& session, PolicyEvalOptions options);
 

@@ -310,6 +310,12 @@ TEST(PolicyEval, prints_the_value_or_points_at_the_mistake) {
   EXPECT_EQ(wrong.status, 1);
   EXPECT_NE(wrong.err.find('^'), std::string::npos) << wrong.err;
   EXPECT_EQ(lab.run({"policy", "eval", "--expr", "nothing"}).status, 1);
+  EXPECT_EQ(lab.run({"policy", "eval", "--json", "--expr", "[1, duration('90m'), b'hi']"}).out,
+            "[1,\"5400s\",\"aGk=\"]\n");
+  const auto placed = lab.run({"policy", "eval", "--json", "--expr", "1 +\n  1 / 0"});
+  EXPECT_EQ(placed.status, 1);
+  EXPECT_NE(placed.out.find(R"("reason":"cel.divide_by_zero","line":2,"column":5)"), std::string::npos)
+      << placed.out;
   lab.write("/w/v.json", "[1]");
   EXPECT_EQ(lab.run({"policy", "eval", "--expr", "1", "--vars", "/w/v.json"}).status, 1);
 }

@@ -155,7 +155,7 @@ TEST(Scheduler, policy_rules_require_forbid_and_prefer_by_name) {
 
 TEST(Scheduler, a_guard_that_cannot_be_evaluated_refuses) {
   auto world = make_world();
-  world.rules = {rule("broken", "task.nonsense > 3", "forbid(hq)")};
+  world.rules = {rule("broken", "int(task.type) > 3", "forbid(hq)")};
   const auto decision = decide_one(world, make_request("r"));
   EXPECT_FALSE(decision.is_placed);
   EXPECT_EQ(code_at(decision, "hq"), "policy.error");

@@ -74,7 +74,8 @@ struct PolicyRule {
 
 // The word `*` is every place. `schedule_to(edge_cluster)` and `require(x)`: require. `forbid(x)`,
 // `never(x)`: forbid. `prefer(x)`, `prefer(x, 20)`, `avoid(x)`: prefer. `x` may be `spot`, `reserved`,
-// `owned`, `on-demand` for a kind of capacity. Reason `policy.action.syntax`.
+// `owned`, `on-demand` for a kind of capacity. The condition is checked against placement_environment().
+// Reasons `policy.action.syntax`, `cel.*`.
 Result<PolicyRule> make_rule(std::string_view name, std::string_view condition, std::string_view action);
 
 // The document with the top key `SchedulingPolicy`: a list of {name, condition, action}. Unknown fields are

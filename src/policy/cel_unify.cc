@@ -6,7 +6,6 @@ namespace neap::policy {
 namespace {
 
 using K = Type::Kind;
-// Types are trees that share nothing: a deep or wide one becomes dyn before it costs.
 constexpr int kDepthMax = 64;
 
 std::size_t id_of(const Type& parameter) {
@@ -58,25 +57,34 @@ Type TypeBindings::instantiate(const Type& type, std::vector<std::pair<std::stri
 }
 
 Type TypeBindings::resolve(const Type& type, bool free_to_dyn) const {
+  std::size_t parts_left = kTypeSizeMax;
+  return resolve_within(type, free_to_dyn, parts_left);
+}
+
+Type TypeBindings::resolve_within(const Type& type, bool free_to_dyn, std::size_t& parts_left) const {
+  if (parts_left == 0) return {};
+  --parts_left;
   if (type.kind == K::kParameter) {
     const auto& bound = bound_[id_of(type)];
-    if (bound) return resolve(*bound, free_to_dyn);
+    if (bound) return resolve_within(*bound, free_to_dyn, parts_left);
     return free_to_dyn ? Type{} : type;
   }
-  if (type.parameters.empty()) return type;
   Type out{.kind = type.kind, .name = type.name};
-  for (const auto& parameter : type.parameters) out.parameters.push_back(resolve(parameter, free_to_dyn));
+  for (const auto& parameter : type.parameters)
+    out.parameters.push_back(resolve_within(parameter, free_to_dyn, parts_left));
   return out;
 }
 
 bool TypeBindings::assign(const Type& from, const Type& to) {
   const auto mark = trail_.size();
+  steps_left_ = kStepsMax;
   if (try_assign(from, to, 0)) return true;
   undo_to(mark);
   return false;
 }
 bool TypeBindings::assign_all(const std::vector<Type>& from, const std::vector<Type>& to) {
   const auto mark = trail_.size();
+  steps_left_ = kStepsMax;
   for (std::size_t i = 0; i < from.size(); ++i)
     if (!try_assign(from[i], to[i], 0)) {
       undo_to(mark);
@@ -86,7 +94,8 @@ bool TypeBindings::assign_all(const std::vector<Type>& from, const std::vector<T
 }
 
 bool TypeBindings::try_assign(const Type& from, const Type& to, int depth) {
-  if (depth > kDepthMax) return true;
+  if (depth > kDepthMax || steps_left_ == 0) return true;
+  --steps_left_;
   if (to.kind == K::kParameter) {
     const auto [fits, was_bound] = try_bind(from, to, depth);
     if (fits) return true;
@@ -113,22 +122,27 @@ std::pair<bool, bool> TypeBindings::try_bind(const Type& type, const Type& param
     if (held == type) return {true, true};
     if (!try_assign(type, held, depth + 1)) return {false, true};
     const Type& wider = more_general(type, held);
-    if (wider != held && !mentions(wider, id)) bind(id, wider);
+    std::size_t parts_left = kTypeSizeMax;
+    if (wider != held && !mentions(wider, id, parts_left)) bind(id, wider);
     return {true, true};
   }
-  if (mentions(type, id)) return {false, false};
+  std::size_t parts_left = kTypeSizeMax;
+  if (mentions(type, id, parts_left)) return {false, false};
   bind(id, type);
   return {true, false};
 }
 
-bool TypeBindings::mentions(const Type& type, std::size_t id) const {
+// True, too, where the type is too large to tell: then it is not bound.
+bool TypeBindings::mentions(const Type& type, std::size_t id, std::size_t& parts_left) const {
+  if (parts_left == 0) return true;
+  --parts_left;
   if (type.kind == K::kParameter) {
     if (id_of(type) == id) return true;
     const auto& bound = bound_[id_of(type)];
-    return bound && mentions(*bound, id);
+    return bound && mentions(*bound, id, parts_left);
   }
   for (const auto& parameter : type.parameters)
-    if (mentions(parameter, id)) return true;
+    if (mentions(parameter, id, parts_left)) return true;
   return false;
 }
 

@@ -11,7 +11,9 @@
 
 namespace neap::policy {
 
-// Bindings of type parameters, with a trail so that a failed attempt leaves no trace.
+// Bindings of type parameters, with a trail so that a failed attempt leaves no trace. Bound parameters may
+// make a type exponentially larger than the text it came from, so every walk has a budget: a resolved type is
+// cut to dyn beyond `kTypeSizeMax` parts, and a question that takes too long is answered leniently.
 class TypeBindings {
  public:
   Type fresh();
@@ -24,13 +26,17 @@ class TypeBindings {
   bool assign_all(const std::vector<Type>& from, const std::vector<Type>& to);
 
  private:
+  Type resolve_within(const Type& type, bool free_to_dyn, std::size_t& parts_left) const;
   bool try_assign(const Type& from, const Type& to, int depth);
   // Substitution of the free parameter `parameter`: {fits, was bound already}.
   std::pair<bool, bool> try_bind(const Type& type, const Type& parameter, int depth);
-  bool mentions(const Type& type, std::size_t id) const;
+  bool mentions(const Type& type, std::size_t id, std::size_t& parts_left) const;
   void bind(std::size_t id, Type type);
   void undo_to(std::size_t mark);
 
+  static constexpr std::size_t kTypeSizeMax = 500;
+  static constexpr std::size_t kStepsMax = 10'000;
+  std::size_t steps_left_ = 0;
   std::vector<std::optional<Type>> bound_;
   std::vector<std::pair<std::size_t, std::optional<Type>>> trail_;
 };

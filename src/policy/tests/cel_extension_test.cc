@@ -155,6 +155,13 @@ TEST(CelCheck, types_that_would_grow_without_bound_become_dyn) {
   for (int i = 0; i < 60; ++i) text = "cel.bind(x, {1: x, '2': [x]}, " + text + ")";
   const auto program = compile("cel.bind(x, 1, " + text + ")", Environment());
   ASSERT_TRUE(program) << program.error().message;
+  // Free parameters, each then bound to a map of the next one twice.
+  std::string chain = "p0";
+  for (int i = 0; i < 40; ++i)
+    chain = "cel.bind(q" + std::to_string(i) + ", [p" + std::to_string(i) + ", {p" + std::to_string(i + 1) +
+            ": p" + std::to_string(i + 1) + "}], " + chain + ")";
+  for (int i = 0; i <= 40; ++i) chain = "cel.bind(p" + std::to_string(i) + ", [][0], " + chain + ")";
+  EXPECT_TRUE(compile(chain, Environment()));
   std::string nested(100, '['), closing(100, ']');
   EXPECT_TRUE(compile(nested + closing, Environment()));
 }

@@ -116,12 +116,13 @@ Task<Status> AllocationTable::apply(CallContext ctx, const api::Allocation& desi
     auto& worker = *it->second.worker;
     auto next = worker.allocation();
     next.spec = desired.spec;
+    next.metadata.generation = desired.metadata.generation;
     const bool same = api::to_json(next) == api::to_json(worker.allocation());
     if (!same) NEAP_CO_TRY_VOID(co_await persist(ctx, next));
     const auto again = entries_.find(key);
     if (again == entries_.end() || !again->second.worker) co_return ok();
     if (!same) {
-      again->second.worker->update(desired.spec);
+      again->second.worker->update(desired);
       // A report may have been saved meanwhile with what was wanted before.
       unsaved_.insert(key);
       changed_.notify_all();
@@ -139,7 +140,7 @@ Task<Status> AllocationTable::apply(CallContext ctx, const api::Allocation& desi
   if (over && (desired.metadata.deletionTimestamp || desired.spec.desired == "Stop")) co_return ok();
   NEAP_CO_TRY_VOID(co_await persist(ctx, desired));
   if (const auto other = entries_.find(key); other != entries_.end()) {
-    if (other->second.worker) other->second.worker->update(desired.spec);
+    if (other->second.worker) other->second.worker->update(desired);
     co_return ok();
   }
   launch(desired, true);

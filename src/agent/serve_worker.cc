@@ -180,13 +180,18 @@ Task<void> ServeWorker::note_refusal(std::string version, Error error) {
                      error.code == Code::kInvalidArgument || error.code == Code::kFailedPrecondition;
   auto& status = allocation_.status;
   status.message = fmt::format("{} is not served: {}", version, text);
+  // Whoever reads it must tell a refusal of this attempt from one of an attempt before.
+  const auto generation = allocation_.metadata.generation;
   // What it stumbles over may be told with other words at each attempt; the reason stays.
   const auto what = version + " " + error.reason;
   if (final)
-    api::set_condition(
-        status.conditions,
-        {.type = "ModelRefused", .status = "True", .reason = version, .message = status.message},
-        context_.wall());
+    api::set_condition(status.conditions,
+                       {.type = "ModelRefused",
+                        .status = "True",
+                        .reason = version,
+                        .message = status.message,
+                        .observedGeneration = generation},
+                       context_.wall());
   if (final && std::exchange(recorded_, what) != what) {
     touch();
     auto recorded = co_await context_.deps.blobs.record_refused_model(intent("serve"), status.message);

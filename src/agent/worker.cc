@@ -11,8 +11,9 @@ Worker::Worker(WorkerContext context, api::Allocation allocation, std::function<
       changed_(std::move(changed)),
       lapses_(context_.lease.lapses()) {}
 
-void Worker::update(const api::AllocationSpec& spec) {
-  allocation_.spec = spec;
+void Worker::update(const api::Allocation& desired) {
+  allocation_.spec = desired.spec;
+  allocation_.metadata.generation = desired.metadata.generation;
   wake_.notify_all();
 }
 

@@ -138,6 +138,16 @@ Task<Status> create_replica(const Pass& pass, InferenceService& s, const Replica
   co_return co_await create_if_absent(pass, std::move(out));
 }
 
+// The replica's refusal of `version`, if it is about what is asked of it now: its agent may not have seen yet
+// that the same version is wanted once more.
+const api::Condition* find_refusal(const Replica& r, const std::string& version) {
+  if (!r.allocation) return nullptr;
+  const auto* found = api::find_condition(r.allocation->status.conditions, "ModelRefused");
+  const bool holds = found && found->status == "True" && found->reason == version &&
+                     found->observedGeneration >= r.allocation->metadata.generation;
+  return holds ? found : nullptr;
+}
+
 // Brings one replica's spec to (version, shadow) and its overflow list up to date.
 Task<Status> point_replica(const Pass& pass, const InferenceService& s, const std::vector<Replica>& replicas,
                            const Replica& r, const std::string& version, const std::string& shadow) {
@@ -223,8 +233,7 @@ void advance_rollout(InferenceService& s, const std::vector<Replica>& replicas, 
       const auto* shadow_ready = api::find_condition(a.status.conditions, "ShadowReady");
       staged = first ? serves(r, next)
                      : shadow_ready && shadow_ready->status == "True" && shadow_ready->reason == next;
-      const auto* refused = api::find_condition(a.status.conditions, "ModelRefused");
-      if (refused && refused->status == "True" && refused->reason == next) trouble = refused->message;
+      if (const auto* refused = find_refusal(r, next)) trouble = refused->message;
       break;
     }
     st.canary = seen;
@@ -248,10 +257,7 @@ void advance_rollout(InferenceService& s, const std::vector<Replica>& replicas, 
   }
   if (st.phase == "Expanding") {
     for (const auto& r : replicas)
-      if (r.allocation)
-        if (const auto* c = api::find_condition(r.allocation->status.conditions, "ModelRefused");
-            c && c->status == "True" && c->reason == next)
-          return enter(s, "RollingBack", c->message, now);
+      if (const auto* refused = find_refusal(r, next)) return enter(s, "RollingBack", refused->message, now);
     const bool all = std::ranges::all_of(
         replicas, [&](const auto& r) { return r.place->role != "active" || serves(r, next); });
     if (!all) return;

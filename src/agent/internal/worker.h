@@ -37,7 +37,7 @@ class Worker {
   virtual Task<void> run(CallContext ctx) = 0;
 
   // New desired state from the server.
-  void update(const api::AllocationSpec& spec);
+  void update(const api::Allocation& desired);
   // The server still wants it, as of this life of the agent; what was restored from disk waits for that.
   void confirm();
   // Stop soon: the node is being taken away, or the owner asked.

@@ -108,11 +108,31 @@ TEST_F(Service, a_version_that_does_not_verify_is_rolled_back_with_the_reason) {
     a.status.conditions = {{.type = "ModelRefused",
                             .status = "True",
                             .reason = "v2",
-                            .message = "the signature does not verify"}};
+                            .message = "the signature does not verify",
+                            .observedGeneration = a.metadata.generation}};
   });
   cluster.pass();
   EXPECT_EQ(service().status.phase, "RolledBack");
   EXPECT_THAT(service().status.message, ::testing::HasSubstr("signature"));
+}
+
+TEST_F(Service, a_refusal_of_an_earlier_attempt_does_not_end_this_one) {
+  complete_first_rollout();
+  const auto refuse = [&](std::int64_t behind) {
+    cluster.set_status<Allocation>("inspect-shop-1-0", [behind](auto& a) {
+      a.status.conditions = {{.type = "ModelRefused",
+                              .status = "True",
+                              .reason = "v2",
+                              .message = "the signature does not verify",
+                              .observedGeneration = a.metadata.generation - behind}};
+    });
+    cluster.pass();
+  };
+  roll_out("v2");
+  refuse(1);
+  EXPECT_EQ(service().status.phase, "Staging");
+  refuse(0);
+  EXPECT_EQ(service().status.phase, "RolledBack");
 }
 
 TEST_F(Service, a_first_version_that_is_put_right_goes_on) {
@@ -120,7 +140,8 @@ TEST_F(Service, a_first_version_that_is_put_right_goes_on) {
     a.status.conditions = {{.type = "ModelRefused",
                             .status = "True",
                             .reason = "v1",
-                            .message = "the bytes are not what the digest says"}};
+                            .message = "the bytes are not what the digest says",
+                            .observedGeneration = a.metadata.generation}};
   });
   cluster.pass();
   EXPECT_EQ(service().status.phase, "RolledBack");

@@ -32,25 +32,6 @@ bool is_one_of(const std::vector<std::string>& names, std::string_view name) {
 
 }  // namespace
 
-Task<void> reply_json(io::HttpExchange& exchange, std::function<Task<Result<Json>>(Json)> act,
-                      std::uint64_t body_bytes_max) {
-  Result<Json> result = Json(JsonObject{});
-  auto text = co_await exchange.body().read_all(exchange.context(), body_bytes_max);
-  if (!text)
-    result = fail(std::move(text).error());
-  else if (!text->empty())
-    result = parse_json(*text);
-  if (result) result = co_await act(*std::move(result));
-  io::HttpResponse response;
-  if (result) {
-    response.headers.set("Content-Type", "application/json");
-    response.body = to_text(*result);
-  } else {
-    response = io::json_error(result.error());
-  }
-  (void)co_await exchange.reply(std::move(response));
-}
-
 Task<Status> JoinDesk::restore() {
   NEAP_CO_TRY(const auto page, co_await store::list_all(deps_.store, {}, std::string(kTokenPrefix)));
   for (const auto& item : page.items) {

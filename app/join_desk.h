@@ -20,7 +20,7 @@
 #include "neap/auth/tokens.h"
 #include "neap/client/resource_client.h"
 #include "neap/crypto/sign.h"
-#include "neap/io/http.h"
+#include "neap/io/json_reply.h"
 #include "neap/store/store.h"
 
 namespace neap::app {
@@ -65,9 +65,5 @@ class JoinDesk {
   std::optional<MonoTime> refusals_since_;
   std::uint64_t refusals_ = 0, refusals_unrecorded_ = 0;
 };
-
-// Reads a JSON body, calls `act`, and replies with its result or the error.
-Task<void> reply_json(io::HttpExchange& exchange, std::function<Task<Result<Json>>(Json)> act,
-                      std::uint64_t body_bytes_max = 1u << 20);
 
 }  // namespace neap::app

@@ -7,6 +7,7 @@
 
 #include "agent_identity.h"
 #include "lab_cluster.h"
+#include "neap/io/json_reply.h"
 #include "neap/io/tls.h"
 #include "server_process.h"
 
@@ -252,34 +253,23 @@ Json Lab::describe() {
 
 // Verbs: GET /v1/state; POST /v1/{stop,kill,start,reclaim,cut,add}/NAME.
 Task<void> Lab::control(io::HttpExchange& exchange) {
-  const auto& request = exchange.request();
-  auto text = co_await exchange.body().read_all(exchange.context(), 64u << 10);
-  Json body = JsonObject{};
-  if (text && !text->empty()) {
-    if (auto parsed = parse_json(*text)) body = *std::move(parsed);
-  }
+  co_await io::reply_json(
+      exchange, [this, &exchange](Json body) { return answer(exchange.request(), std::move(body)); },
+      64u << 10);
+}
+
+Task<Result<Json>> Lab::answer(const io::HttpRequest& request, Json body) {
   std::string_view path = request.path;
-  Result<Json> result =
-      fail(Code::kNotFound, "lab.verb",
-           "unknown verb; see GET /v1/state, POST /v1/{stop,kill,start,reclaim,cut,add}/NAME");
   if (path.starts_with("/v1/")) {
     path.remove_prefix(4);
     const auto slash = path.find('/');
     const std::string verb(path.substr(0, slash));
     const std::string name(slash == std::string_view::npos ? "" : path.substr(slash + 1));
-    if (verb == "state" && request.method == "GET")
-      result = describe();
-    else if (request.method == "POST")
-      result = co_await act(verb, name, std::move(body));
+    if (verb == "state" && request.method == "GET") co_return describe();
+    if (request.method == "POST") co_return co_await act(verb, name, std::move(body));
   }
-  io::HttpResponse response;
-  if (result) {
-    response.headers.set("Content-Type", "application/json");
-    response.body = to_text(*result);
-  } else {
-    response = io::json_error(result.error());
-  }
-  (void)co_await exchange.reply(std::move(response));
+  co_return fail(Code::kNotFound, "lab.verb",
+                 "unknown verb; see GET /v1/state, POST /v1/{stop,kill,start,reclaim,cut,add}/NAME");
 }
 
 Task<Result<Json>> Lab::act(std::string verb, std::string name, Json body) {

@@ -62,6 +62,7 @@ class Lab {
   Task<Result<Json>> call_server(std::string method, std::string path, Json body);
   Status write_endpoints();
   Task<void> control(io::HttpExchange& exchange);
+  Task<Result<Json>> answer(const io::HttpRequest& request, Json body);
   Task<Result<Json>> act(std::string verb, std::string name, Json body);
   Json describe();
   std::string agent_directory(const std::string& node) const;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "neap/io/json_reply.h"
+
 namespace neap::agent {
 
 JobSocket::JobSocket(io::Runtime& runtime, std::string path, std::string allowed_directory,
@@ -33,24 +35,8 @@ Task<void> JobSocket::stop() {
 }
 
 Task<void> JobSocket::serve(io::HttpExchange& exchange) {
-  Json body = JsonObject{};
-  Result<Json> result = Json{};
-  auto text = co_await exchange.body().read_all(exchange.context(), 1u << 20);
-  if (!text) {
-    result = fail(std::move(text).error());
-  } else if (!text->empty()) {
-    result = parse_json(*text);
-    if (result) body = *result;
-  }
-  if (result) result = co_await answer(exchange.request(), std::move(body));
-  io::HttpResponse response;
-  if (result) {
-    response.headers.set("Content-Type", "application/json");
-    response.body = to_text(*result);
-  } else {
-    response = io::json_error(result.error());
-  }
-  (void)co_await exchange.reply(std::move(response));
+  co_await io::reply_json(
+      exchange, [this, &exchange](Json body) { return answer(exchange.request(), std::move(body)); });
 }
 
 Result<std::string> JobSocket::checked_path(const Json& body) const {

@@ -181,53 +181,43 @@ Task<Status> EgressGate::record_declassification(ExportIntent intent, std::strin
   co_return ok();
 }
 
-void EgressGate::add_sum(std::string key, Json entry, std::uint64_t bytes) {
-  auto& sum = sums_[std::move(key)];
+void EgressGate::add_sum(JsonObject entry, std::uint64_t bytes) {
+  auto& sum = sums_[to_text(entry)];
   if (sum.requests == 0) sum.entry = std::move(entry);
   ++sum.requests;
   sum.bytes += bytes;
 }
 
-void EgressGate::count_forwarded(const std::string& service, const std::string& model,
-                                 const std::string& project, api::DataLevel level, const std::string& to_site,
-                                 const std::string& to_node, std::string_view rule, std::uint64_t bytes) {
-  add_sum(fmt::format("c|{}|{}|{}|{}|{}", service, model, int(level), to_node, rule),
-          Json{{"type", "crossing"},
-               {"from", site_},
-               {"to", to_site},
-               {"node", node_},
-               {"toNode", to_node},
-               {"level", api::enum_name(level)},
-               {"purpose", "infer"},
-               {"rule", rule},
-               {"project", project},
-               {"owner", "InferenceService/" + service},
-               {"model", model}},
-          bytes);
+JsonObject EgressGate::entry_of(std::string_view type, const gateway::RouteAttempt& attempt) const {
+  return {{"type", type},
+          {"from", site_},
+          {"to", attempt.site.str()},
+          {"node", node_},
+          {"toNode", attempt.node.str()},
+          {"level", api::enum_name(attempt.level)},
+          {"purpose", "infer"},
+          {"project", attempt.project},
+          {"owner", "InferenceService/" + attempt.service},
+          {"model", attempt.model}};
 }
 
-void EgressGate::count_refused(const std::string& service, const std::string& model,
-                               const std::string& project, api::DataLevel level, const std::string& to_site,
-                               const std::string& reason) {
-  add_sum(fmt::format("r|{}|{}|{}|{}|{}", service, model, int(level), to_site, reason),
-          Json{{"type", "refusal"},
-               {"from", site_},
-               {"to", to_site},
-               {"node", node_},
-               {"level", api::enum_name(level)},
-               {"purpose", "infer"},
-               {"project", project},
-               {"owner", "InferenceService/" + service},
-               {"model", model},
-               {"reason", reason}},
-          0);
+void EgressGate::count_crossing(const gateway::CrossingRecord& record) {
+  auto entry = entry_of("crossing", record);
+  entry["rule"] = record.rule;
+  add_sum(std::move(entry), record.bytes_out);
+}
+
+void EgressGate::count_refusal(const gateway::RefusalRecord& record) {
+  auto entry = entry_of("refusal", record);
+  entry["reason"] = record.reason;
+  add_sum(std::move(entry), 0);
 }
 
 Task<void> EgressGate::flush_sums() {
   for (;;) {
     const bool goes_on = (co_await sleep_for(deps_.runtime.executor(), tasks_.context(), 1s)).has_value();
     for (auto& [key, sum] : std::exchange(sums_, {})) {
-      auto& entry = sum.entry.get_object();
+      auto& entry = sum.entry;
       entry["time"] = format_rfc3339(deps_.runtime.clock().wall(), 3);
       entry["requests"] = sum.requests;
       entry["bytes"] = sum.bytes;

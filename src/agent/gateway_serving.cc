@@ -98,13 +98,8 @@ class Serving final : public GatewayServing, private gateway::GatewayEvents {
       std::ranges::copy(gateway_.pipeline().find_route(model)->upstreams, std::back_inserter(used));
     upstream_.keep_only(used);
   }
-  void on_crossing(const gateway::CrossingRecord& r) override {
-    deps_.gate.count_forwarded(r.service, r.model, r.project, r.level, r.site.str(), r.node.str(), r.rule,
-                               r.bytes_out);
-  }
-  void on_refusal(const gateway::RefusalRecord& r) override {
-    deps_.gate.count_refused(r.service, r.model, r.project, r.level, r.site.str(), r.reason);
-  }
+  void on_crossing(const gateway::CrossingRecord& record) override { deps_.gate.count_crossing(record); }
+  void on_refusal(const gateway::RefusalRecord& record) override { deps_.gate.count_refusal(record); }
   void on_served(const gateway::ServedRecord&) override {}
   Dependencies deps_;
   std::map<std::string, api::ServeLimits> limits_;

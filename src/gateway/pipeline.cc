@@ -32,6 +32,10 @@ Result<std::optional<Level>> parse_level(std::string_view text, std::string_view
               fmt::format("{} \"{}\" is no data level; send L1, L2 or L3, or leave it out", where, text));
 }
 
+RouteAttempt attempt_of(const Route& route, Level level, const UpstreamTarget& target) {
+  return {route.project, route.service, route.model, level, target.site, target.node};
+}
+
 std::string_view place_name(const UpstreamTarget& target) { return target.site.str(); }
 
 void copy_header(const io::Headers& from, io::Headers& to, std::string_view name) {
@@ -256,8 +260,7 @@ Task<io::HttpResponse> Pipeline::overflow(CallContext ctx, Call& call, std::shar
     const UpstreamTarget& target = route.upstreams[i];
     const auto refuse = [&](std::string reason) {
       because(place_name(target), reason);
-      events_.on_refusal(
-          {route.project, route.service, route.model, level, target.site, target.node, std::move(reason)});
+      events_.on_refusal({attempt_of(route, level, target), std::move(reason)});
     };
     if (std::ranges::find(target.levels, level) == target.levels.end()) {
       refuse(fmt::format("{} data of this service may not go there", api::enum_name(level)));
@@ -310,15 +313,7 @@ Task<Result<io::HttpResponse>> Pipeline::forward(CallContext ctx, const Call& ca
   }
   request.headers.set(kHopHeader, "1");
   request.headers.set(kLevelHeader, std::string(api::enum_name(level)));
-  CrossingRecord record{.project = route.project,
-                        .service = route.service,
-                        .model = route.model,
-                        .level = level,
-                        .site = target.site,
-                        .node = target.node,
-                        .tier = target.tier,
-                        .rule = std::string(permit->rule()),
-                        .bytes_out = request.body.size()};
+  CrossingRecord record{attempt_of(route, level, target), std::string(permit->rule()), request.body.size()};
   ctx = ctx.with_deadline(executor_.now() + route.upstream_timeout);
   Visit visit(*state->health[index]);
   auto answer = co_await upstream_.send(ctx, target, std::move(permit), std::move(request));
@@ -329,8 +324,7 @@ Task<Result<io::HttpResponse>> Pipeline::forward(CallContext ctx, const Call& ca
   // Nothing was sent under a permit that no longer held.
   const bool is_unsent = !answer && answer.error().code == Code::kPermissionDenied;
   if (is_unsent)
-    events_.on_refusal(
-        {route.project, route.service, route.model, level, target.site, target.node, answer.error().message});
+    events_.on_refusal({attempt_of(route, level, target), answer.error().message});
   else
     events_.on_crossing(record);
   if (!answer) {

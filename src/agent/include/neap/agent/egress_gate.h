@@ -17,6 +17,7 @@
 #include "neap/base/task_group.h"
 #include "neap/client/resource_client.h"
 #include "neap/dataguard/dataguard.h"
+#include "neap/gateway/pipeline.h"
 #include "neap/io/http.h"
 #include "neap/ledger/ledger.h"
 #include "neap/store/store.h"
@@ -60,16 +61,13 @@ class EgressGate {
   Task<Status> record_refusal(ExportIntent intent, std::string to_site, std::string reason);
   Task<Status> record_declassification(ExportIntent intent, std::string rule, Json counts);
   // Summed: service requests that were forwarded or refused.
-  void count_forwarded(const std::string& service, const std::string& model, const std::string& project,
-                       api::DataLevel level, const std::string& to_site, const std::string& to_node,
-                       std::string_view rule, std::uint64_t bytes);
-  void count_refused(const std::string& service, const std::string& model, const std::string& project,
-                     api::DataLevel level, const std::string& to_site, const std::string& reason);
+  void count_crossing(const gateway::CrossingRecord& record);
+  void count_refusal(const gateway::RefusalRecord& record);
   const std::string& site() const { return site_; }
 
  private:
   struct Sum {
-    Json entry;
+    JsonObject entry;
     std::uint64_t requests = 0, bytes = 0;
   };
   Task<void> keep_fresh();
@@ -80,13 +78,14 @@ class EgressGate {
   Status learn(const Json& sites, const Json& policies);
   dataguard::Place place_of(const std::string& site) const;
   const dataguard::DataPolicyTable& policies(const std::string& project) const;
-  void add_sum(std::string key, Json entry, std::uint64_t bytes);
+  JsonObject entry_of(std::string_view type, const gateway::RouteAttempt& attempt) const;
+  void add_sum(JsonObject entry, std::uint64_t bytes);
 
   Dependencies deps_;
   std::string node_, site_;
   Known known_;
   std::function<void(const Known&)> observer_;
-  std::map<std::string, Sum> sums_;
+  std::map<std::string, Sum> sums_;  // by their entry's text
   Notifier appended_;
   TaskGroup tasks_;
 };

@@ -95,26 +95,22 @@ class Upstream {
                                               io::HttpRequest request) = 0;
 };
 
-struct CrossingRecord {
+// Whose request, and where it was to go.
+struct RouteAttempt {
   std::string project;
   std::string service;
   std::string model;
   Level level;
   SiteName site;
   NodeName node;
-  api::Tier tier;
+};
+struct CrossingRecord : RouteAttempt {
   std::string rule;
   std::uint64_t bytes_out = 0;
   std::uint64_t bytes_in = 0;
   int status = 0;  // 0: no answer came
 };
-struct RefusalRecord {
-  std::string project;
-  std::string service;
-  std::string model;
-  Level level;
-  SiteName site;
-  NodeName node;
+struct RefusalRecord : RouteAttempt {
   std::string reason;
 };
 struct ServedRecord {

@@ -248,7 +248,7 @@ TEST(CelCheck, a_value_has_the_type_that_the_checker_found) {
   activation.bind("now", Value::timestamp(TimeSpan{1'800'000'000, 0}));
   Generator generator(11);
   int compiled = 0, typed = 0;
-  for (int i = 0; i < 30'000; ++i) {
+  for (int i = 0; i < 6'000; ++i) {
     const auto text = generator.expression(1 + i % 4);
     (void)compile(text);
     const auto program = compile(text, environment);
@@ -266,8 +266,8 @@ TEST(CelCheck, a_value_has_the_type_that_the_checker_found) {
                                                      : type;
     EXPECT_EQ(kind, wanted) << text;
   }
-  EXPECT_GT(compiled, 1000);
-  EXPECT_GT(typed, 500);
+  EXPECT_GT(compiled, 200);
+  EXPECT_GT(typed, 100);
 }
 
 }  // namespace

@@ -4,8 +4,6 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <numeric>
-#include <tuple>
 
 namespace neap::scheduler {
 namespace {
@@ -189,17 +187,6 @@ double PackingBoard::compute_fragments() const {
   for (std::uint32_t n = 0; n < nodes(); ++n)
     sum += table_.fragmentation().fragments(model_[n], cores_[n], devices(n));
   return sum;
-}
-
-std::vector<std::size_t> order_batch(const PackingBoard& board, std::span<const std::uint32_t> shapes) {
-  std::vector<std::size_t> order(shapes.size());
-  std::iota(order.begin(), order.end(), std::size_t(0));
-  const auto hardness = [&](std::size_t at) {
-    const auto& task = board.task(shapes[at]);
-    return std::tuple(-std::int64_t(task.devices) * task.milli, -task.cores, -task.memory, at);
-  };
-  std::ranges::sort(order, {}, hardness);
-  return order;
 }
 
 }  // namespace neap::scheduler

@@ -234,4 +234,30 @@ void carry_out(PackingBoard& board, ResidentTable& residents, const RoomPlan& pl
   }
 }
 
+std::vector<std::optional<Seat>> seat_batch(PackingBoard& board, std::span<const std::uint32_t> shapes,
+                                            const RoomLimits& limits) {
+  std::vector<std::optional<Seat>> seats(shapes.size());
+  ResidentTable batch(board.nodes());
+  const auto settle = [&](std::size_t at, const Seat& seat) {
+    board.take(shapes[at], seat);
+    batch.add({at, shapes[at], seat, true});
+    seats[at] = seat;
+  };
+  std::vector<std::size_t> left_over;
+  for (std::size_t at = 0; at < shapes.size(); ++at) {
+    if (const auto seat = board.find_seat(shapes[at]))
+      settle(at, *seat);
+    else if (board.task(shapes[at]).devices > 0)
+      left_over.push_back(at);
+  }
+  for (const auto at : left_over) {
+    auto plan = plan_room(board, batch, shapes[at], limits);
+    if (!plan) continue;
+    carry_out(board, batch, *plan);
+    for (const auto& move : plan->moves) seats[std::size_t(move.id)] = move.to;
+    settle(at, plan->seat);
+  }
+  return seats;
+}
+
 }  // namespace neap::scheduler

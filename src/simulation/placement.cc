@@ -75,8 +75,13 @@ class Replay {
                                                                         : options_.window);
     for (std::size_t begin = 0; begin < shapes.size(); begin += window) {
       const auto count = std::min(window, shapes.size() - begin);
-      const auto batch = std::span(shapes).subspan(begin, count);
-      for (const auto at : order_batch(board_, batch)) seat(begin + at, batch[at]);
+      if (is_batched) {
+        const auto seats = seat_batch(board_, std::span(shapes).subspan(begin, count));
+        result_.placed +=
+            std::size_t(std::ranges::count_if(seats, [](const auto& s) { return s.has_value(); }));
+      } else {
+        seat(begin, shapes[begin]);
+      }
       for (const auto* task : arrivals.subspan(begin, count)) record(*task);
     }
     for (auto& [load, sum] : result_.allocated_percent) sum /= double(seen_[load]);

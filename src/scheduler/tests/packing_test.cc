@@ -118,18 +118,6 @@ TEST(Packing, every_limit_of_a_node_holds) {
   EXPECT_FALSE(board.find_seat(small).has_value()) << "the node takes one task";
 }
 
-TEST(Packing, batches_seat_first_what_is_hardest_to_seat) {
-  PackingBoard board({}, make_typical(), PackingRule::kNeap);
-  std::vector<std::uint32_t> batch;
-  for (const PackingTask& task : std::vector<PackingTask>{{9000, 0, 0, 0, 1},
-                                                          {1000, 0, 1, 500, 1},
-                                                          {1000, 0, 8, 1000, 1},
-                                                          {2000, 0, 1, 500, 1},
-                                                          {9000, 0, 0, 0, 1}})
-    batch.push_back(board.shape_of(task));
-  EXPECT_EQ(order_batch(board, batch), (std::vector<std::size_t>{2, 3, 1, 0, 4}));
-}
-
 struct Held {
   std::uint32_t shape = 0;
   Seat seat;

@@ -83,6 +83,18 @@ TEST(Repack, keeps_to_the_number_of_moves) {
   EXPECT_TRUE(running.plan(kWhole, {.moves_max = 1}).has_value()) << "the small one leaves";
 }
 
+TEST(Repack, a_batch_is_seated_as_a_whole_and_leaves_what_runs_alone) {
+  const std::vector<PackingNode> nodes{{32'000, 100, 100, 0, {1000}}, {32'000, 100, 100, 0, {1000}}};
+  Running running(nodes);
+  running.start(7, kMost, {0, 1});
+  const std::vector<std::uint32_t> batch{running.board.shape_of(kMost), running.board.shape_of(kWhole)};
+  const auto seats = seat_batch(running.board, batch);
+  EXPECT_FALSE(seats.at(0).has_value()) << "the whole one uses the device better";
+  EXPECT_EQ(seats.at(1), (Seat{1, 1}));
+  EXPECT_EQ(running.board.devices(0)[0], 200);
+  EXPECT_EQ(running.board.free_milli(), 200);
+}
+
 PackingTask draw_task(std::mt19937& random) {
   const auto below = [&](unsigned bound) { return int(random() % bound); };
   PackingTask task{500 * below(16), below(20), 0, 0, std::uint64_t(1 + below(3))};
@@ -129,6 +141,36 @@ void check_plan(const std::vector<PackingNode>& nodes, const std::map<std::uint6
   if (!sets_back) return;
   ASSERT_TRUE(limits.set_back_gain_min.has_value());
   ASSERT_GE(std::int64_t(wanted.devices) * wanted.milli - set_back, *limits.set_back_gain_min);
+}
+
+TEST(RepackProperty, the_seats_of_a_batch_add_up) {
+  std::mt19937 random(5);
+  for (int world = 0; world < 40; ++world) {
+    std::vector<PackingNode> nodes(5);
+    for (auto& node : nodes)
+      node = {1000 * int(8 + random() % 40), int(20 + random() % 100), 10, std::uint32_t(random() % 2),
+              std::vector<std::int32_t>(random() % 5, 1000)};
+    Running running(nodes);
+    PackingBoard again(nodes, kTypical, PackingRule::kNeap);
+    for (int batch = 0; batch < 4; ++batch) {
+      std::vector<std::uint32_t> shapes;
+      for (int i = 0; i < 15; ++i) shapes.push_back(running.board.shape_of(draw_task(random)));
+      const auto seats = seat_batch(running.board, shapes);
+      ASSERT_EQ(seats.size(), shapes.size());
+      for (std::size_t at = 0; at < seats.size(); ++at) {
+        if (!seats[at]) continue;
+        const auto& task = running.board.task(shapes[at]);
+        const auto shape = again.shape_of(task);
+        ASSERT_TRUE(again.find_seat_on(shape, seats[at]->node).has_value());
+        for (std::size_t d = 0; d < nodes[seats[at]->node].devices.size(); ++d)
+          if (seats[at]->devices >> d & 1) {
+            ASSERT_GE(again.devices(seats[at]->node)[d], task.milli);
+          }
+        again.take(shape, *seats[at]);
+      }
+      ASSERT_EQ(again.free_milli(), running.board.free_milli());
+    }
+  }
 }
 
 TEST(RepackProperty, every_step_of_every_plan_is_valid) {

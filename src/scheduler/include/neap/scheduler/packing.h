@@ -120,8 +120,4 @@ class PackingBoard {
   std::vector<std::uint32_t> changes_;
 };
 
-// Positions of a batch's tasks in the order they are to be seated: what is hardest to seat first, so devices
-// asked for, then cores, then memory; equal ones as given.
-std::vector<std::size_t> order_batch(const PackingBoard& board, std::span<const std::uint32_t> shapes);
-
 }  // namespace neap::scheduler

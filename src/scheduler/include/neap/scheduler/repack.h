@@ -67,4 +67,13 @@ std::optional<RoomPlan> plan_room(PackingBoard& board, const ResidentTable& resi
 // Carries a plan out on both; the wanted seat is not taken.
 void carry_out(PackingBoard& board, ResidentTable& residents, const RoomPlan& plan);
 
+// Limits inside a batch: nothing of it has started, so that little gain is reason enough.
+inline constexpr RoomLimits kBatchLimits{.moves_max = 2, .nodes_max = 16, .set_back_gain_min = 50};
+
+// Seats a batch as a whole and takes the seats: each task in the order given, then those left over, for which
+// others of the batch may change or give up theirs. What was on the board before stays where it is. By
+// position; none where a task got no seat.
+std::vector<std::optional<Seat>> seat_batch(PackingBoard& board, std::span<const std::uint32_t> shapes,
+                                            const RoomLimits& limits = kBatchLimits);
+
 }  // namespace neap::scheduler

@@ -5,7 +5,7 @@
 // Every class has the same arrivals, the same rules of what fits, and the same measure; they differ in what
 // the engine may do:
 //   online    each arrival is seated at once or never; known are the kinds of work that usually come
-//   batched   arrivals are seated `window` at a time, hardest first
+//   batched   arrivals are seated `window` at a time, as a whole; what is seated stays
 //   repacked  online, and an arrival without a seat may have a few others moved or set back to waiting
 #pragma once
 

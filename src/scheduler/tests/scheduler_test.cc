@@ -103,7 +103,7 @@ TEST(Scheduler, a_hybridcloud_policy_forces_its_priority_class_to_the_edge) {
   request.priority_class = "critical-realtime";
   const auto decision = decide_one(world, request);
   EXPECT_EQ(decision.placements.at(0).site, "edge-1");
-  EXPECT_EQ(code_at(decision, "hq"), "policy.required");
+  EXPECT_EQ(code_at(decision, "hq"), "policy.forbidden");
   request.priority_class = "batch";
   EXPECT_EQ(code_at(decide_one(world, request), "hq"), "");
 }

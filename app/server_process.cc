@@ -15,6 +15,7 @@
 #include "neap/controllers/controller.h"
 #include "neap/store/sqlite_store.h"
 #include "neap/transfer/receiver.h"
+#include "node_streams.h"
 #include "policy_admission.h"
 #include "registry_publisher.h"
 #include "registry_route.h"
@@ -115,6 +116,7 @@ struct ServerProcess::Impl {
   std::unique_ptr<RegistryRoute> registry_route;
   std::unique_ptr<transfer::Receiver> receiver;
   std::unique_ptr<JoinDesk> join_desk;
+  std::unique_ptr<NodeStreams> streams;
   std::unique_ptr<Console> console;
   std::shared_ptr<io::TlsServerContext> tls;
   std::unique_ptr<io::HttpServer> http;
@@ -249,6 +251,8 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
 }
 
 void ServerProcess::Impl::add_routes() {
+  streams = std::make_unique<NodeStreams>(runtime, *admin_client);
+  api->serve_logs(*streams);
   using Who = const auth::Identity&;
   api->add_route({.prefix = "/v2", .authorize = false, .handler = [this](io::HttpExchange& e, Who who) {
                     return registry_route->handle(e, who);
@@ -264,7 +268,8 @@ void ServerProcess::Impl::add_routes() {
                   }});
   api->add_route(
       {.prefix = "/agent/v1/nodes/", .authorize = true, .handler = [this](io::HttpExchange& e, Who who) {
-         return join_desk->serve_renewal(e, who);
+         return NodeStreams::is_path(e.request().path) ? streams->serve(e, who)
+                                                       : join_desk->serve_renewal(e, who);
        }});
   api->add_route({.prefix = "/neap/v1/console-codes",
                   .authorize = true,

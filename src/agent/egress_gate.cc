@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "neap/api/resource.h"
 
 namespace neap::agent {
@@ -10,6 +12,7 @@ namespace {
 constexpr std::string_view kKnownKey = "egress/known";
 constexpr std::string_view kShippedKey = "egress/shipped";
 constexpr std::size_t kShipmentEntriesMax = 500;
+constexpr Bytes kViewBytesMax{std::int64_t(1) << 40};
 
 std::string label_of(const ExportIntent& intent, const char* key) {
   const auto it = intent.labels.find(key);
@@ -124,6 +127,34 @@ Result<dataguard::ExportPermit> EgressGate::permit(const Export& request) {
   ask.bytes_max = request.bytes;
   ask.expires = deps_.runtime.clock().wall() + std::chrono::hours(1);
   return dataguard::permit_export(ask, policies(request.project));
+}
+
+Result<std::string> EgressGate::permit_view(const ExportIntent& intent, const std::string& to_site,
+                                            const std::string& user) {
+  const auto named = intent.purpose + "/" + user;
+  if (intent.level != api::DataLevel::kL3) {
+    const auto& rules = policies(intent.project).rules();
+    const bool is_named = std::ranges::any_of(rules, [&](const api::DataRule& rule) {
+      return rule.effect == "allow" && rule.level == intent.level &&
+             std::ranges::find(rule.purposes, named) != rule.purposes.end();
+    });
+    if (!is_named)
+      return fail(
+          Code::kPermissionDenied, "egress.view.unnamed",
+          fmt::format("it works on {} data and no policy of project {} names user {} as a reader; add an "
+                      "allow rule for {} with the purpose \"{}\" to a DataPolicy",
+                      api::enum_name(intent.level), intent.project, user, api::enum_name(intent.level),
+                      named));
+  }
+  const bool is_public = intent.level == api::DataLevel::kL3;
+  NEAP_TRY(const auto allowed, permit({.to_site = to_site,
+                                       .project = intent.project,
+                                       .level = intent.level,
+                                       .declassification = intent.declassification,
+                                       .purpose = is_public ? intent.purpose : named,
+                                       .content = std::nullopt,
+                                       .bytes = kViewBytesMax}));
+  return allowed.rule();
 }
 
 Task<Status> EgressGate::record_crossing(std::string to_site, std::string rule, ExportIntent intent,

@@ -56,6 +56,10 @@ ExportIntent Worker::intent(std::string purpose) const {
   return out;
 }
 
+LogSubject Worker::log_subject() const {
+  return {.directory = directory(), .has_ended = has_ended(), .intent = intent("log")};
+}
+
 void Worker::mark_started() {
   if (!allocation_.status.startedAt) allocation_.status.startedAt = context_.wall();
   if (!counting_since_) counting_since_ = context_.executor().now();

@@ -238,8 +238,11 @@ Task<Outcome<Request>> Front::read_request(io::HttpExchange& exchange, RequestIn
 Task<void> Front::handle_resource(io::HttpExchange& exchange, RequestInfo info, auth::Identity who) {
   const bool is_watch = info.is_watch;
   const bool of_node = !who.node.empty();
-  auto& pool = is_watch ? watches_ : of_node ? nodes_ : others_;
-  const auto max = is_watch  ? options_.watches_max
+  const bool is_log = logs_ && info.what.resource == "allocations" && info.what.subresource == "log" &&
+                      info.what.verb == "get";
+  const bool is_long = is_watch || is_log;
+  auto& pool = is_long ? watches_ : of_node ? nodes_ : others_;
+  const auto max = is_long   ? options_.watches_max
                    : of_node ? options_.node_requests_max
                              : options_.requests_max;
   const Seat seat(pool, max);
@@ -254,6 +257,10 @@ Task<void> Front::handle_resource(io::HttpExchange& exchange, RequestInfo info, 
   auto request = co_await read_request(exchange, std::move(info), std::move(who));
   if (!request) {
     co_await send_failure(exchange, request.error(), bare);
+    co_return;
+  }
+  if (is_log) {
+    co_await handle_log(exchange, *std::move(request));
     co_return;
   }
   if (is_watch) {

@@ -85,6 +85,7 @@ void ApiServer::add_route(ExtraRoute route) { impl_->front.add_route(std::move(r
 void ApiServer::add_subresource(ExtraSubresource subresource) {
   impl_->subresources.push_back(std::move(subresource));
 }
+void ApiServer::serve_logs(LogSource& logs) { impl_->front.use(logs); }
 void ApiServer::keep_rbac(auth::RbacAuthorizer& rbac) { impl_->rbac = &rbac; }
 std::size_t ApiServer::open_watches() const { return impl_->hub.watchers(); }
 

@@ -144,6 +144,7 @@ void add_answer_commands(CLI::App& app, Line& line) {
                            [&line](Session& session) { return run_logs(session, line.logs); });
   logs->add_option("what", line.logs.word, "ALLOCATION, or KIND/NAME for all allocations of it")->required();
   logs->add_option("--tail", line.logs.tail, "Last lines only")->check(CLI::PositiveNumber);
+  logs->add_flag("-f,--follow", line.logs.follow, "Go on until the programs have ended");
 }
 
 void add_server_commands(CLI::App& app, Line& line) {

@@ -9,6 +9,7 @@
 #include "internal/code_archive.h"
 #include "internal/commands.h"
 #include "internal/output.h"
+#include "neap/base/task_group.h"
 
 namespace neap::cli {
 namespace {
@@ -19,6 +20,7 @@ namespace {
 
 constexpr Duration kPullTimeout = 30min;
 constexpr double kSkewSecondsMax = 5;
+constexpr std::size_t kLineBytesMax = 1u << 20;
 
 // RFC 9110 IMF-fixdate: "Sun, 22 Nov 2026 22:01:02 GMT".
 std::optional<WallTime> parse_http_date(std::string_view text) {
@@ -40,16 +42,71 @@ Task<Result<io::HttpResponse>> ask(Session& session, std::string target, CallCon
   co_return co_await session.client().raw(std::move(call), std::move(request));
 }
 
-Task<Result<std::string>> fetch_text(Session& session, std::string target) {
-  const auto what = "GET " + target.substr(0, target.find('?'));
-  auto reply = co_await ask(session, std::move(target), session.call());
-  if (!reply) co_return fail(std::move(reply).error(), what);
-  if (reply->status >= 400) co_return fail(error_of_reply(*reply), what);
-  co_return std::move(reply->body);
-}
-
 std::string show(Session& session, std::string_view text) {
   return session.io().is_terminal ? printable(text, true) : std::string(text);
+}
+
+// Prints whole lines as they come, each behind `prefix`; what is left at the end as a line of its own.
+Task<Status> print_log(Session& session, CallContext ctx, std::string allocation, std::string prefix,
+                       LogsOptions options) {
+  io::HttpRequest request;
+  request.method = "GET";
+  request.target =
+      client::target_of({"neap.dev", "v1", "allocations", session.namespace_name(), allocation, "log"});
+  const auto what = "GET " + request.target;
+  request.target += fmt::format("?follow={}", options.follow);
+  if (options.tail > 0) request.target += fmt::format("&tailLines={}", options.tail);
+  auto reply = co_await session.client().open(ctx, std::move(request));
+  if (!reply) co_return fail(std::move(reply).error(), what);
+  if ((*reply)->status() >= 400) {
+    io::HttpResponse refused{.status = (*reply)->status(), .headers = (*reply)->headers(), .body = {}};
+    NEAP_CO_TRY(refused.body, co_await (*reply)->body().read_all(ctx, 1u << 20));
+    co_return fail(error_of_reply(refused), what);
+  }
+  std::string text;
+  const auto print_lines = [&](std::size_t end) {
+    std::string out;
+    for (std::size_t at = 0; at < end;) {
+      const auto next = std::min(text.find('\n', at), end - 1) + 1;
+      out += prefix + show(session, std::string_view(text).substr(at, next - at));
+      at = next;
+    }
+    session.print(out);
+    text.erase(0, end);
+  };
+  for (;;) {
+    const auto n = co_await (*reply)->body().read_some(ctx, text);
+    if (!n) co_return fail(n.error(), what);
+    if (*n == 0) break;
+    // A line without end must not be kept for ever.
+    const auto end = text.size() > kLineBytesMax ? text.size() - 1 : text.rfind('\n');
+    if (end != std::string::npos) print_lines(end + 1);
+  }
+  if (!text.empty()) {
+    text += '\n';
+    print_lines(text.size());
+  }
+  co_return ok();
+}
+
+// All at once, each line with its allocation's name. The first that fails ends none of the others.
+Task<Result<int>> follow_all(Session& session, std::vector<std::string> allocations, LogsOptions options) {
+  TaskGroup group(session.runtime().executor());
+  Notifier ended(session.runtime().executor());
+  std::optional<Error> trouble;
+  std::size_t running = allocations.size();
+  for (const auto& name : allocations)
+    group.spawn([](Session& s, std::string allocation, LogsOptions o, std::optional<Error>& first,
+                   std::size_t& left, Notifier& done) -> Task<void> {
+      const auto status = co_await print_log(s, s.call(), allocation, fmt::format("[{}] ", allocation), o);
+      if (!status && !first) first = status.error();
+      --left;
+      done.notify_all();
+    }(session, name, options, trouble, running, ended));
+  while (running > 0) (void)co_await ended.wait({}, ended.generation());
+  co_await group.stop();
+  if (trouble) co_return fail(*std::move(trouble));
+  co_return 0;
 }
 
 }  // namespace
@@ -171,13 +228,11 @@ Task<Result<int>> run_logs(Session& session, LogsOptions options) {
           fmt::format("{} has no allocation, so nothing wrote a log yet; see `neap explain {}`",
                       short_name(*target.kind, target.name), short_name(*target.kind, target.name)));
   }
+  const bool is_one = allocations.size() == 1;
+  if (options.follow && !is_one) co_return co_await follow_all(session, std::move(allocations), options);
   for (const auto& name : allocations) {
-    auto at = client::target_of({"neap.dev", "v1", "allocations", ns, name, "log"});
-    if (options.tail > 0) at += fmt::format("?tailLines={}", options.tail);
-    NEAP_CO_TRY(auto text, co_await fetch_text(session, at));
-    if (!text.empty() && !text.ends_with('\n')) text += '\n';
-    if (allocations.size() > 1) session.print(fmt::format("==> {} <==\n", name));
-    session.print(show(session, text));
+    if (!is_one) session.print(fmt::format("==> {} <==\n", name));
+    NEAP_CO_TRY_VOID(co_await print_log(session, session.call(), name, {}, options));
   }
   co_return 0;
 }

@@ -142,6 +142,14 @@ Task<Result<io::HttpResponse>> HttpResourceClient::raw(CallContext ctx, io::Http
   co_return co_await http->call(std::move(ctx), std::move(message));
 }
 
+Task<Result<std::unique_ptr<io::HttpResponseStream>>> HttpResourceClient::open(CallContext ctx,
+                                                                               io::HttpRequest message) {
+  if (!token_.empty() && !message.headers.has("Authorization"))
+    message.headers.set("Authorization", "Bearer " + token_);
+  const auto http = http_;
+  co_return co_await http->open(std::move(ctx), std::move(message));
+}
+
 Task<Result<Json>> HttpResourceClient::call(CallContext ctx, io::HttpRequest message) {
   const std::string what = message.method + " " + message.target.substr(0, message.target.find('?'));
   const auto bytes_max = options_.reply_bytes_max;

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import unittest
 
-from neap_process import PROGRAM, Server, ServerTest
+from neap_process import LabTest, Server, ServerTest
 
 PATH = "/api/v1/namespaces/default/configmaps"
 EXIT_STORAGE_FAILED = 74
@@ -92,44 +90,7 @@ class AuditTest(ServerTest):
             self.assertEqual(len(refusals), round_number + 1)
 
 
-class LabTest(unittest.TestCase):
-    """`neap up` with its five agents."""
-
-    def setUp(self) -> None:
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="neap-e2e-"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.log = self.folder / "up.log"
-
-    def start(self) -> subprocess.Popen:
-        with open(self.log, "ab") as log:
-            lab = subprocess.Popen([str(PROGRAM), "up", "--state", str(self.folder / "lab")], stdout=subprocess.PIPE, stderr=log, text=True)
-        self.addCleanup(self.end, lab)
-        line = lab.stdout.readline()
-        self.assertTrue(line.startswith("ready "), line + self.log.read_text(errors="replace"))
-        return lab
-
-    @staticmethod
-    def end(lab: subprocess.Popen) -> None:
-        if lab.poll() is None:
-            lab.terminate()
-            lab.wait(timeout=60)
-        lab.stdout.close()
-
-    def children(self) -> dict[str, int]:
-        connection = http.client.HTTPConnection("lab")
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(str(self.folder / "lab/lab.sock"))
-        connection.request("GET", "/v1/state", headers={"Host": "lab"})
-        document = json.loads(connection.getresponse().read())
-        connection.close()
-        return {name: child["pid"] for name, child in document["processes"].items() if child["running"]}
-
-    def wait(self, what: str, holds, seconds: float = 30) -> None:
-        until = time.monotonic() + seconds
-        while not holds():
-            self.assertLess(time.monotonic(), until, what + "\n" + self.log.read_text(errors="replace")[-2000:])
-            time.sleep(0.1)
-
+class KilledLabTest(LabTest):
     def test_a_killed_lab_leaves_no_process_and_its_state_starts_again(self) -> None:
         lab = self.start()
         children = self.children()

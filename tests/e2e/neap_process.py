@@ -12,6 +12,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -140,6 +141,57 @@ class ServerTest(unittest.TestCase):
         cls.server = Server(cls.folder / "server")
         cls.addClassCleanup(cls.server.end)
         cls.server.start()
+
+
+class LabTest(unittest.TestCase):
+    """`neap up` with its five agents."""
+
+    def setUp(self) -> None:
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="neap-e2e-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.log = self.folder / "up.log"
+
+    def start(self) -> subprocess.Popen:
+        with open(self.log, "ab") as log:
+            lab = subprocess.Popen([str(PROGRAM), "up", "--state", str(self.folder / "lab")], stdout=subprocess.PIPE, stderr=log, text=True)
+        self.addCleanup(self.end, lab)
+        line = lab.stdout.readline()
+        self.assertTrue(line.startswith("ready "), line + self.log.read_text(errors="replace"))
+        return lab
+
+    @staticmethod
+    def end(lab: subprocess.Popen) -> None:
+        if lab.poll() is None:
+            lab.terminate()
+            lab.wait(timeout=60)
+        lab.stdout.close()
+
+    def control(self, method: str, path: str) -> dict:
+        """The lab's own socket: what runs, and what to do to it."""
+        connection = http.client.HTTPConnection("lab", timeout=60)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.folder / "lab/lab.sock"))
+        connection.request(method, path, headers={"Host": "lab"})
+        document = json.loads(connection.getresponse().read())
+        connection.close()
+        return document
+
+    def children(self) -> dict[str, int]:
+        processes = self.control("GET", "/v1/state")["processes"]
+        return {name: child["pid"] for name, child in processes.items() if child["running"]}
+
+    def cli_command(self, *words: str) -> tuple[list[str], dict[str, str]]:
+        return [str(PROGRAM), *words], dict(os.environ, KUBECONFIG=str(self.folder / "lab/admin.kubeconfig"))
+
+    def cli(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess:
+        command, environment = self.cli_command(*words)
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+    def wait(self, what: str, holds, seconds: float = 30) -> None:
+        until = time.monotonic() + seconds
+        while not holds():
+            self.assertLess(time.monotonic(), until, what + "\n" + self.log.read_text(errors="replace")[-2000:])
+            time.sleep(0.1)
 
 
 def story_summary() -> dict:

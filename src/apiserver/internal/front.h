@@ -6,14 +6,21 @@
 // 2. A body above the limit is refused without reading on, and its connection closes.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "internal/discovery.h"
 #include "internal/rest.h"
+#include "neap/apiserver/log_source.h"
 
 namespace neap::apiserver {
+
+struct LogRequest {
+  LogQuery query;
+  std::uint64_t bytes_max = std::numeric_limits<std::uint64_t>::max();
+};
 
 class Front {
  public:
@@ -22,6 +29,7 @@ class Front {
       : rest_(rest), authenticator_(authenticator), discovery_(discovery), options_(options) {}
   void add_route(ExtraRoute route) { routes_.push_back(std::move(route)); }
   void set_ready(bool ready) { ready_ = ready; }
+  void use(LogSource& logs) { logs_ = &logs; }
   Task<void> handle(io::HttpExchange& exchange);
 
  private:
@@ -32,6 +40,10 @@ class Front {
   const ExtraRoute* find_route(std::string_view path) const;
   Task<void> handle_resource(io::HttpExchange& exchange, RequestInfo info, auth::Identity who);
   Task<void> handle_watch(io::HttpExchange& exchange, Request request);
+  // log_route.cc
+  Task<void> handle_log(io::HttpExchange& exchange, Request request);
+  // For whoever is authorized already and knows the allocation, under whatever path it was asked for.
+  Task<void> stream_log(io::HttpExchange& exchange, const Request& request, LogRequest asked);
   Task<Outcome<Request>> read_request(io::HttpExchange& exchange, RequestInfo info, auth::Identity who);
   Task<Outcome<Json>> read_body(io::HttpExchange& exchange, const Request& request);
   Task<void> send_failure(io::HttpExchange& exchange, const Failure& failure, const Request& request);
@@ -43,9 +55,12 @@ class Front {
   std::vector<ExtraRoute> routes_;
   Pool nodes_, others_, watches_;
   bool ready_ = false;
+  LogSource* logs_ = nullptr;
 };
 
 // Query parameters of a request; kInvalidArgument names the one that is wrong.
 Result<Parameters> parse_parameters(const io::HttpRequest& request);
+// Query of a log as kubectl spells it; whose log it is stays empty.
+Result<LogRequest> parse_log_request(const io::HttpRequest& request);
 
 }  // namespace neap::apiserver

@@ -67,6 +67,7 @@ Task<Result<int>> run_top(Session& session, TopOptions options);
 struct LogsOptions {
   std::string word;
   std::int64_t tail = 0;
+  bool follow = false;
 };
 Task<Result<int>> run_logs(Session& session, LogsOptions options);
 

@@ -220,11 +220,23 @@ TEST(Logs, of_an_allocation_or_of_all_that_an_owner_has) {
   lab.answer("/apis/neap.dev/v1/namespaces/vision/allocations/a/log", 200, "one\n\x1b[31mtwo");
   EXPECT_EQ(lab.run({"logs", "a", "--tail", "5"}).out, "one\n [31mtwo\n");
   EXPECT_NE(lab.seen.back().target.find("tailLines=5"), std::string::npos);
+  EXPECT_NE(lab.seen.back().target.find("follow=false"), std::string::npos);
+  EXPECT_EQ(lab.run({"logs", "-f", "a"}).out, "one\n [31mtwo\n");
+  EXPECT_NE(lab.seen.back().target.find("follow=true"), std::string::npos);
   EXPECT_EQ(lab.run({"logs", "trainingjob/t"}).status, 1);
   lab.put(
       "{apiVersion: neap.dev/v1, kind: Allocation, metadata: {name: a, namespace: vision}, spec: {node: n1, "
       "site: hq, ownerKind: TrainingJob, ownerName: t}}");
   EXPECT_EQ(lab.run({"logs", "trainingjob/t"}).out, "one\n [31mtwo\n");
+  lab.put(
+      "{apiVersion: neap.dev/v1, kind: Allocation, metadata: {name: b, namespace: vision}, spec: {node: n1, "
+      "site: hq, ownerKind: TrainingJob, ownerName: t}}");
+  lab.answer("/apis/neap.dev/v1/namespaces/vision/allocations/b/log", 503,
+             R"({"error": "node n1 is not connected"})");
+  const auto followed = lab.run({"logs", "-f", "trainingjob/t"});
+  EXPECT_EQ(followed.out, "[a] one\n[a]  [31mtwo\n");
+  EXPECT_EQ(followed.status, 1);
+  EXPECT_NE(followed.err.find("not connected"), std::string::npos) << followed.err;
 }
 
 TEST(Token, is_the_only_thing_printed) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "neap/agent/ports.h"
@@ -60,6 +61,8 @@ class Agent {
   Task<void> stop();
   void abandon();  // simulated crash
   bool is_connected() const;
+  // Where the log of one of this node's allocations lies and what it is about; nothing when it is not here.
+  std::optional<LogSubject> find_log(const std::string& ns, const std::string& name) const;
   // A condition of the Node beside Ready, "True" while there is a message; an empty one takes it away.
   void set_notice(std::string condition, std::string reason, std::string message);
 

@@ -56,6 +56,11 @@ class EgressGate {
   };
   // Decides; the caller writes down what came of it: record_crossing(), record_refusal(), or the sums.
   Result<dataguard::ExportPermit> permit(const Export& request);
+  // May `user` read what work of this level writes, where the reader's server stands in `to_site`? The rule
+  // that says so. L1 and L2 need an allow rule whose purposes name the user ("log/USER"); L1 stays at its
+  // site even then.
+  Result<std::string> permit_view(const ExportIntent& intent, const std::string& to_site,
+                                  const std::string& user);
   Task<Status> record_crossing(std::string to_site, std::string rule, ExportIntent intent, std::string digest,
                                std::uint64_t bytes);
   Task<Status> record_refusal(ExportIntent intent, std::string to_site, std::string reason);

@@ -25,6 +25,13 @@ struct ExportIntent {
   api::Labels labels;            // team, model
 };
 
+// One allocation of this node, as far as its log goes.
+struct LogSubject {
+  std::string directory;  // where the executor keeps the log
+  bool has_ended = false;
+  ExportIntent intent;  // level, project and labels of the work
+};
+
 struct FetchedModel {
   std::string manifest_digest, signature_key_id;
   std::map<std::string, std::string> files;  // layer title -> local path, each verified

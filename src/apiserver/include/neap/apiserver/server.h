@@ -78,6 +78,8 @@ struct ExtraSubresource {
   std::function<Task<Result<Json>>(CallContext, std::string ns, std::string name)> get;
 };
 
+class LogSource;  // log_source.h
+
 class ApiServer {
  public:
   struct Dependencies {
@@ -111,6 +113,8 @@ class ApiServer {
   io::HttpHandler handler();
   void add_route(ExtraRoute route);
   void add_subresource(ExtraSubresource subresource);
+  // Serves GET .../allocations/NAME/log from there. It must outlive the server.
+  void serve_logs(LogSource& logs);
   // Keeps `rbac` equal to the stored roles and bindings. Call before start(); it must outlive the server.
   void keep_rbac(auth::RbacAuthorizer& rbac);
   // In-process client with the same admission, authorization and audit.

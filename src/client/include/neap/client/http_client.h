@@ -38,6 +38,8 @@ class HttpResourceClient : public ResourceClient {
 
   // For paths outside the resource API ("/version", "/metrics"), with the same identity.
   Task<Result<io::HttpResponse>> raw(CallContext ctx, io::HttpRequest request);
+  // The same with the body as it comes; without a deadline of its own.
+  Task<Result<std::unique_ptr<io::HttpResponseStream>>> open(CallContext ctx, io::HttpRequest request);
   // A new token (a rotated one) for all later calls.
   void set_token(std::string token);
 

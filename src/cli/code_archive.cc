@@ -67,6 +67,21 @@ class FolderWalk {
   FolderWalk(io::FileSystem& files, std::string root, const CodeArchiveLimits& limits)
       : files_(files), root_(std::move(root)), limits_(limits) {}
 
+  // What follows is of another folder, or file, and stands below `prefix`.
+  Status add(const ArchivePart& part) {
+    root_ = part.source;
+    if (part.source.empty()) return add_file(part.name, part.bytes);
+    const auto stat = files_.stat(part.source);
+    if (!stat)
+      return fail(Code::kNotFound, "code.absent",
+                  fmt::format("{} cannot be read: {}", part.source, stat.error().message));
+    prefix_ = part.name + "/";
+    if (stat->is_directory) return walk("", 0);
+    if (stat->size > limits_.bytes_max - bytes_) return too_large();
+    NEAP_TRY(auto bytes, files_.read_file(part.source, limits_.bytes_max));
+    return add_file(part.name, std::move(bytes));
+  }
+
   Status walk(const std::string& below, std::size_t depth) {
     if (depth > limits_.depth_max)
       return fail(Code::kInvalidArgument, "code.too_deep",
@@ -83,16 +98,13 @@ class FolderWalk {
             fmt::format("{} has more than {} files; keep data and environments outside the code folder",
                         root_, limits_.entries_max));
       if (stat.is_directory) {
-        entries_.push_back({below + name + "/", {}});
+        entries_.push_back({prefix_ + below + name + "/", {}});
         NEAP_TRY_VOID(walk(below + name + "/", depth + 1));
         continue;
       }
       if (stat.size > limits_.bytes_max - bytes_) return too_large();
       NEAP_TRY(auto bytes, files_.read_file(path, limits_.bytes_max));
-      bytes_ += bytes.size();
-      if (bytes_ > limits_.bytes_max) return too_large();
-      has_file_ = true;
-      entries_.push_back({below + name, std::move(bytes)});
+      NEAP_TRY_VOID(add_file(prefix_ + below + name, std::move(bytes)));
     }
     return ok();
   }
@@ -110,6 +122,13 @@ class FolderWalk {
   }
 
  private:
+  Status add_file(std::string name, std::string bytes) {
+    bytes_ += bytes.size();
+    if (bytes_ > limits_.bytes_max) return too_large();
+    has_file_ = true;
+    entries_.push_back({std::move(name), std::move(bytes)});
+    return ok();
+  }
   std::unexpected<Error> too_large() const {
     return fail(Code::kResourceExhausted, "code.too_large",
                 fmt::format("{} is larger than {} MiB; keep data and models outside the code folder", root_,
@@ -117,7 +136,7 @@ class FolderWalk {
   }
 
   io::FileSystem& files_;
-  std::string root_;
+  std::string root_, prefix_;
   const CodeArchiveLimits& limits_;
   std::vector<Entry> entries_;
   std::uint64_t bytes_ = 0;
@@ -136,6 +155,13 @@ Result<std::string> pack_code_folder(io::FileSystem& files, const std::string& f
                     folder));
   FolderWalk walk(files, folder, limits);
   NEAP_TRY_VOID(walk.walk("", 0));
+  return walk.to_tar();
+}
+
+Result<std::string> pack_parts(io::FileSystem& files, const std::vector<ArchivePart>& parts,
+                               const CodeArchiveLimits& limits) {
+  FolderWalk walk(files, {}, limits);
+  for (const auto& part : parts) NEAP_TRY_VOID(walk.add(part));
   return walk.to_tar();
 }
 

@@ -23,6 +23,7 @@ using Run = std::function<Task<Result<int>>(Session&)>;
 struct Line {
   Globals globals;
   ApplyOptions apply;
+  LaunchOptions launch;
   GetOptions get;
   DescribeOptions describe;
   DeleteOptions remove;
@@ -75,6 +76,19 @@ void add_object_commands(CLI::App& app, Line& line) {
   add_dry_run(apply, line.apply.dry_run);
   add_output(apply, line.apply.output, {"json", "yaml", "name"});
   apply->add_flag("!--no-validate", line.apply.validates, "Leave unknown fields to the server");
+
+  auto* launch = add_command(app, "launch", "Start a SkyPilot task as a job of ours", line,
+                             [&line](Session& session) { return run_launch(session, line.launch); });
+  launch->add_option("file", line.launch.file, "Task YAML")->required();
+  launch->add_option("-c,--name", line.launch.name, "Name of the job (else the task's)");
+  launch->add_option("--env", line.launch.variables, "NAME=VALUE; wins over the task's envs")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  launch->add_option("--num-nodes", line.launch.nodes, "In place of the task's")->check(CLI::PositiveNumber);
+  launch->add_flag("--dryrun,--dry-run", line.launch.is_dry_run,
+                   "Show places, prices and the job; start nothing");
+  launch->add_flag("-y,--yes", line.launch.is_agreed, "Do not ask");
+  add_output(launch, line.launch.output);
 
   auto* get = add_command(app, "get", "List objects", line,
                           [&line](Session& session) { return run_get(session, line.get); });

@@ -31,6 +31,14 @@ Result<std::string> read_standard_input(std::size_t bytes_max) {
   return out;
 }
 
+std::optional<std::string> read_line() {
+  char line[256];
+  if (!std::fgets(line, sizeof line, stdin)) return std::nullopt;
+  std::string out(line);
+  while (!out.empty() && (out.back() == '\n' || out.back() == '\r')) out.pop_back();
+  return out;
+}
+
 }  // namespace
 
 CliContext make_process_context(io::Runtime& runtime, const char* const* environment) {
@@ -41,6 +49,7 @@ CliContext make_process_context(io::Runtime& runtime, const char* const* environ
                  .is_terminal = isatty(STDOUT_FILENO) == 1,
                  .read_input = read_standard_input,
                  .call = {}};
+  if (isatty(STDIN_FILENO) == 1) out.read_answer = read_line;
   for (; environment && *environment; ++environment) {
     const std::string_view entry = *environment;
     if (const auto equal = entry.find('='); equal != std::string_view::npos)

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "neap/io/runtime.h"
 
@@ -21,6 +22,15 @@ struct CodeArchiveLimits {
 // `code.too_large`, `code.too_many`, `code.too_deep`, `code.name`.
 Result<std::string> pack_code_folder(io::FileSystem& files, const std::string& folder,
                                      const CodeArchiveLimits& limits = {});
+
+// A piece of an archive: a file or folder of this machine, or, where `source` is empty, `bytes`.
+struct ArchivePart {
+  std::string name;  // path in the archive, without a slash at its ends
+  std::string source, bytes;
+};
+// The same limits over all parts together. Reason `code.absent` for a source that is not there.
+Result<std::string> pack_parts(io::FileSystem& files, const std::vector<ArchivePart>& parts,
+                               const CodeArchiveLimits& limits = {});
 // "sha256:<hex>".
 std::string sha256_digest(std::string_view bytes);
 

@@ -16,6 +16,17 @@ struct ApplyOptions {
 };
 Task<Result<int>> run_apply(Session& session, ApplyOptions options);
 
+// Puts an archive of code into the registry; nothing is sent where it already is.
+Task<Status> push_code(Session& session, std::string ns, std::string digest, std::string bytes);
+
+struct LaunchOptions {
+  std::string file, name, output;
+  std::vector<std::string> variables;  // NAME=VALUE
+  std::int64_t nodes = 0;              // 0: what the task says
+  bool is_dry_run = false, is_agreed = false;
+};
+Task<Result<int>> run_launch(Session& session, LaunchOptions options);
+
 struct GetOptions {
   std::vector<std::string> words;
   std::string output, label_selector, field_selector;

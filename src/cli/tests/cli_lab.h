@@ -68,6 +68,7 @@ class CliLab {
   }
   std::vector<Seen> seen;
   std::string input;
+  std::optional<std::string> answer_to_questions;  // unset: nobody can be asked
   std::map<std::string, std::string> environment{{"HOME", "/home"}};
 
   Outcome run(std::vector<std::string> argv, Duration patience = 1h) {
@@ -78,7 +79,9 @@ class CliLab {
                        .environment = environment,
                        .is_terminal = true,
                        .read_input = [this](std::size_t) { return Result<std::string>(input); },
+                       .read_answer = {},
                        .call = {}};
+    if (answer_to_questions) context.read_answer = [this] { return answer_to_questions; };
     TaskGroup group(laptop_.runtime().executor());
     context.call = group.context();
     spawn(group, run_command(std::move(context), std::move(argv)), outcome.status);

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,8 @@ struct CliContext {
   bool is_terminal = false;
   // All of standard input, for `-f -`; unset: refused.
   std::function<Result<std::string>(std::size_t bytes_max)> read_input;
+  // One line that a person types; nothing at its end. Unset where standard input is no terminal.
+  std::function<std::optional<std::string>()> read_answer = {};
   // Cancelled on an interrupt: ends `get -w` and `wait`.
   CallContext call;
 };

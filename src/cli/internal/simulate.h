@@ -22,6 +22,7 @@ class SimulateCommand {
 };
 
 std::unique_ptr<SimulateCommand> make_simulate_placement();
+std::unique_ptr<SimulateCommand> make_simulate_spot();
 
 // One of each.
 std::vector<std::unique_ptr<SimulateCommand>> make_simulate_commands();

@@ -5,6 +5,8 @@ namespace neap::cli {
 
 std::vector<std::unique_ptr<SimulateCommand>> make_simulate_commands() {
   std::vector<std::unique_ptr<SimulateCommand>> commands;
+  commands.push_back(make_simulate_burst());
+  commands.push_back(make_simulate_jobs());
   commands.push_back(make_simulate_placement());
   commands.push_back(make_simulate_spot());
   return commands;

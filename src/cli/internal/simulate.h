@@ -21,6 +21,8 @@ class SimulateCommand {
   virtual Task<Result<int>> run(Session& session) = 0;
 };
 
+std::unique_ptr<SimulateCommand> make_simulate_burst();
+std::unique_ptr<SimulateCommand> make_simulate_jobs();
 std::unique_ptr<SimulateCommand> make_simulate_placement();
 std::unique_ptr<SimulateCommand> make_simulate_spot();
 

@@ -25,11 +25,24 @@
 namespace neap::app {
 namespace {
 
+// Issuer and audience of ServiceAccount tokens: they are for this installation's API and nothing else.
+constexpr auto kTokenIssuer = "neap";
+
 // Console sessions first, then what the API's own authenticator knows.
 class ServerAuthenticator final : public apiserver::Authenticator {
  public:
   ServerAuthenticator(const Clock& clock, const auth::BearerTokenTable& tokens)
-      : standard_(clock, tokens, {.allow_anonymous = true, .signed_tokens = {}}) {}
+      : clock_(clock), tokens_(tokens) {
+    standard_.emplace(
+        clock_, tokens_,
+        apiserver::StandardAuthenticator::Options{.allow_anonymous = true, .signed_tokens = {}});
+  }
+  // From now on also tokens that this server issued.
+  void use(apiserver::StandardAuthenticator::SignedTokens issued) {
+    standard_.emplace(clock_, tokens_,
+                      apiserver::StandardAuthenticator::Options{.allow_anonymous = true,
+                                                                .signed_tokens = std::move(issued)});
+  }
   void use(const Console* console) { console_ = console; }
   Result<auth::Identity> authenticate(const io::HttpRequest& request,
                                       const io::PeerCertificate* certificate) const override {
@@ -40,13 +53,15 @@ class ServerAuthenticator final : public apiserver::Authenticator {
       NEAP_TRY(const auto plain, crypto::from_base64(basic.substr(6)));
       auto as_bearer = request;
       as_bearer.headers.set("Authorization", "Bearer " + plain.substr(plain.find(':') + 1));
-      return standard_.authenticate(as_bearer, certificate);
+      return standard_->authenticate(as_bearer, certificate);
     }
-    return standard_.authenticate(request, certificate);
+    return standard_->authenticate(request, certificate);
   }
 
  private:
-  apiserver::StandardAuthenticator standard_;
+  const Clock& clock_;
+  const auth::BearerTokenTable& tokens_;
+  std::optional<apiserver::StandardAuthenticator> standard_;
   const Console* console_ = nullptr;
 };
 
@@ -193,7 +208,9 @@ Task<Status> ServerProcess::Impl::start_api() {
           .authorizer = authorizer,
           .admission = {&policy_admission},
           .audit = [this](apiserver::AuditRecord entry) { return record(std::move(entry)); }},
-      apiserver::ApiServer::Options{});
+      apiserver::ApiServer::Options{
+          .token_issuer = apiserver::TokenIssuer{identity->signing_key, kTokenIssuer, kTokenIssuer}});
+  authenticator.use({identity->signing_key.public_key(), kTokenIssuer, kTokenIssuer});
   api->keep_rbac(rbac);
   NEAP_CO_TRY_VOID(co_await api->start());
   admin_client = api->local_client({.user = "system:controllers",

@@ -42,8 +42,10 @@ ShapePtr container() {
                  make_field("envFrom", any(), "Environment from ConfigMaps and Secrets."),
                  make_field("ports", list_of(port), "Ports it listens on."),
                  make_field("resources", resources, "What it needs and may use."),
-                 make_field("volumeMounts", any(), "Where volumes appear."),
-                 make_field("volumeDevices", any(), "Where block devices appear."),
+                 make_field("volumeMounts", list_of(any()), "Where volumes appear.",
+                            FieldOptions{.list_map_key = "mountPath"}),
+                 make_field("volumeDevices", list_of(any()), "Where block devices appear.",
+                            FieldOptions{.list_map_key = "devicePath"}),
                  make_field("imagePullPolicy", text(), "Always, IfNotPresent or Never."),
                  make_field("livenessProbe", any(), "Failing restarts it."),
                  make_field("readinessProbe", any(), "Failing takes it out of service."),
@@ -68,17 +70,17 @@ ShapePtr pod_template() {
       {make_field("containers", containers, "Programs.",
                   FieldOptions{.required = true, .list_map_key = "name"}),
        make_field("initContainers", containers, "Programs that run first.", by_name),
-       make_field("volumes", any(), "Storage."),
+       make_field("volumes", list_of(any()), "Storage.", by_name),
        make_field("restartPolicy", text(), "Always, OnFailure or Never."),
        make_field("nodeSelector", map_of(text()), "Labels the node must have."),
        make_field("nodeName", text(), "Node."),
        make_field("affinity", any(), "Preferred and required places."),
-       make_field("tolerations", any(), "Taints it bears."),
+       make_field("tolerations", list_of(any()), "Taints it bears."),
        make_field("topologySpreadConstraints", any(), "How replicas spread."),
        make_field("serviceAccountName", text(), "Identity it runs with."),
        make_field("serviceAccount", text(), "Old name of serviceAccountName."),
        make_field("automountServiceAccountToken", boolean(), "True mounts the token."),
-       make_field("imagePullSecrets", list_of(local_reference()), "Secrets to pull images with."),
+       make_field("imagePullSecrets", list_of(local_reference()), "Secrets to pull images with.", by_name),
        make_field("securityContext", any(), "Defaults of its containers."),
        make_field("terminationGracePeriodSeconds", integer(), "Seconds between asking and ending.",
                   FieldOptions{.minimum = 0}),
@@ -215,31 +217,34 @@ void add_workloads(KindTableBuilder& builder) {
       {"Available", "string", "status.availableReplicas", "Replicas that count.", 0},
       {"Containers", "string", "spec.template.spec.containers.*.name", "Containers.", 1},
       {"Images", "string", "spec.template.spec.containers.*.image", "Images.", 1}};
+}
+
+ShapePtr job_spec() {
+  return object(
+      {make_field("parallelism", integer(), "At once.", FieldOptions{.minimum = 0}),
+       make_field("completions", integer(), "Successes needed.", FieldOptions{.minimum = 0}),
+       make_field("completionMode", text(), "NonIndexed or Indexed."),
+       make_field("backoffLimit", integer(), "Failures before it gives up.", FieldOptions{.minimum = 0},
+                  Json(6)),
+       make_field("backoffLimitPerIndex", integer(), "Failures of one index."),
+       make_field("maxFailedIndexes", integer(), "Failed indexes allowed."),
+       make_field("activeDeadlineSeconds", integer(), "Seconds it may run.", FieldOptions{.minimum = 1}),
+       make_field("ttlSecondsAfterFinished", integer(), "Seconds it is kept.", FieldOptions{.minimum = 0}),
+       make_field("suspend", boolean(), "True keeps it from running."),
+       make_field("selector", label_selector(), "Pods that belong to it."),
+       make_field("manualSelector", boolean(), "True: selector was chosen by hand."),
+       make_field("podFailurePolicy", any(), "What failures mean."),
+       make_field("successPolicy", any(), "What success means."),
+       make_field("podReplacementPolicy", text(), "When replacements start."),
+       make_field("managedBy", text(), "Controller in charge."),
+       make_field("template", pod_template(), "What it runs.",
+                  FieldOptions{.required = true, .immutable = true})});
+}
+
+void add_jobs(KindTableBuilder& builder) {
   auto& job = builder.add(
       {"batch", "v1", "Job", "jobs", {}, true}, "A container that runs to its end; kept as applied.",
-      {make_field(
-           "spec",
-           object({make_field("parallelism", integer(), "At once.", FieldOptions{.minimum = 0}),
-                   make_field("completions", integer(), "Successes needed.", FieldOptions{.minimum = 0}),
-                   make_field("completionMode", text(), "NonIndexed or Indexed."),
-                   make_field("backoffLimit", integer(), "Failures before it gives up.",
-                              FieldOptions{.minimum = 0}, Json(6)),
-                   make_field("backoffLimitPerIndex", integer(), "Failures of one index."),
-                   make_field("maxFailedIndexes", integer(), "Failed indexes allowed."),
-                   make_field("activeDeadlineSeconds", integer(), "Seconds it may run.",
-                              FieldOptions{.minimum = 1}),
-                   make_field("ttlSecondsAfterFinished", integer(), "Seconds it is kept.",
-                              FieldOptions{.minimum = 0}),
-                   make_field("suspend", boolean(), "True keeps it from running."),
-                   make_field("selector", label_selector(), "Pods that belong to it."),
-                   make_field("manualSelector", boolean(), "True: selector was chosen by hand."),
-                   make_field("podFailurePolicy", any(), "What failures mean."),
-                   make_field("successPolicy", any(), "What success means."),
-                   make_field("podReplacementPolicy", text(), "When replacements start."),
-                   make_field("managedBy", text(), "Controller in charge."),
-                   make_field("template", pod_template(), "What it runs.",
-                              FieldOptions{.required = true, .immutable = true})}),
-           "What is wanted.", kRequired),
+      {make_field("spec", job_spec(), "What is wanted.", kRequired),
        make_field(
            "status",
            object({make_field("active", integer(), "Running."),
@@ -256,6 +261,94 @@ void add_workloads(KindTableBuilder& builder) {
   job.columns = {{"Completions", "integer", "status.succeeded", "Successes.", 0},
                  {"Active", "integer", "status.active", "Running.", 0},
                  {"Images", "string", "spec.template.spec.containers.*.image", "Images.", 1}};
+  const auto job_template =
+      object({make_field("metadata", shape_of<ObjectMeta>(), "Labels and annotations of each Job."),
+              make_field("spec", job_spec(), "What each Job is.", kRequired)});
+  auto& cron = builder.add(
+      {"batch", "v1", "CronJob", "cronjobs", {"cj"}, true},
+      "Jobs by the clock; kept as applied, nothing here starts them.",
+      {make_field("spec",
+                  object({make_field("schedule", text(), "Five cron fields.", kRequired),
+                          make_field("timeZone", text(), "Time zone of the schedule."),
+                          make_field("startingDeadlineSeconds", integer(), "Seconds a start may be late.",
+                                     FieldOptions{.minimum = 0}),
+                          make_field("concurrencyPolicy", text(), "Allow, Forbid or Replace.",
+                                     FieldOptions{.pattern = "Allow|Forbid|Replace"}, Json("Allow")),
+                          make_field("suspend", boolean(), "True starts nothing."),
+                          make_field("jobTemplate", job_template, "What starts.", kRequired),
+                          make_field("successfulJobsHistoryLimit", integer(), "Ended Jobs kept.",
+                                     FieldOptions{.minimum = 0}),
+                          make_field("failedJobsHistoryLimit", integer(), "Failed Jobs kept.",
+                                     FieldOptions{.minimum = 0})}),
+                  "What is wanted.", kRequired),
+       make_field("status", any(), "What is.")});
+  cron.categories = {"all"};
+  cron.columns = {
+      {"Schedule", "string", "spec.schedule", "Five cron fields.", 0},
+      {"Suspend", "boolean", "spec.suspend", "True starts nothing.", 0, Json(false)},
+      {"Last Schedule", "date", "status.lastScheduleTime", "Last start.", 0},
+      {"Images", "string", "spec.jobTemplate.spec.template.spec.containers.*.image", "Images.", 1}};
+}
+
+void add_services(KindTableBuilder& builder) {
+  const auto port = object({make_field("name", text(), "Name."),
+                            make_field("port", integer(), "Port clients use.",
+                                       FieldOptions{.required = true, .minimum = 1, .maximum = 65535}),
+                            make_field("targetPort", int_or_text(), "Port of the replicas."),
+                            make_field("nodePort", integer(), "Port on each node."),
+                            make_field("protocol", text(), "TCP or UDP."),
+                            make_field("appProtocol", text(), "Protocol above.")});
+  auto& service = builder.add(
+      {"", "v1", "Service", "services", {"svc"}, true},
+      "An address of replicas; kept as applied, nothing here answers at it.",
+      {make_field(
+           "spec",
+           object({make_field("type", text(), "ClusterIP, NodePort, LoadBalancer or ExternalName.",
+                              FieldOptions{.pattern = "ClusterIP|NodePort|LoadBalancer|ExternalName"},
+                              Json("ClusterIP")),
+                   make_field("selector", map_of(text()), "Labels of the replicas."),
+                   make_field("ports", list_of(port), "Ports."),
+                   make_field("clusterIP", text(), "Address, or None."),
+                   make_field("clusterIPs", any(), "Addresses."),
+                   make_field("externalName", text(), "DNS name it stands for."),
+                   make_field("externalIPs", any(), "Further addresses."),
+                   make_field("externalTrafficPolicy", text(), "Cluster or Local."),
+                   make_field("internalTrafficPolicy", text(), "Cluster or Local."),
+                   make_field("healthCheckNodePort", integer(), "Port of health checks."),
+                   make_field("ipFamilies", any(), "IPv4, IPv6."),
+                   make_field("ipFamilyPolicy", text(), "SingleStack or dual."),
+                   make_field("loadBalancerIP", text(), "Address of the load balancer."),
+                   make_field("loadBalancerClass", text(), "Kind of load balancer."),
+                   make_field("loadBalancerSourceRanges", any(), "Who may connect."),
+                   make_field("allocateLoadBalancerNodePorts", boolean(), "Whether it needs node ports."),
+                   make_field("publishNotReadyAddresses", boolean(), "Whether unready replicas count."),
+                   make_field("sessionAffinity", text(), "None or ClientIP."),
+                   make_field("sessionAffinityConfig", any(), "Of ClientIP."),
+                   make_field("trafficDistribution", text(), "Preferred replicas.")}),
+           "What is wanted.", kRequired),
+       make_field("status", any(), "What is.")});
+  service.categories = {"all"};
+  service.columns = {{"Type", "string", "spec.type", "Type.", 0},
+                     {"Cluster-IP", "string", "spec.clusterIP", "Address.", 0},
+                     {"Port(s)", "string", "spec.ports.*.port", "Ports.", 0},
+                     {"Selector", "string", "spec.selector", "Labels of the replicas.", 1}};
+}
+
+// Allocations as Pods: for `kubectl get pods`, logs and whatever else expects one.
+void add_pods(KindTableBuilder& builder) {
+  auto& pod =
+      builder.add({"", "v1", "Pod", "pods", {"po"}, true},
+                  "An Allocation as Kubernetes tools know it; only read, its Allocation is what counts.",
+                  {make_field("spec", any(), "Container, node and what it holds."),
+                   make_field("status", any(), "Phase, conditions and state of the container.")});
+  pod.view_of = "allocations";
+  pod.categories = {"all"};
+  pod.selectable_fields = {"spec.nodeName", "status.phase", "spec.restartPolicy", "spec.serviceAccountName"};
+  pod.columns = {
+      {"Status", "string", "status.reason", "Phase of the Allocation.", 0},
+      {"Restarts", "integer", "status.containerStatuses.*.restartCount", "Starts after the first.", 0},
+      {"Node", "string", "spec.nodeName", "Node it runs on.", 1},
+      {"Message", "string", "status.message", "What happened.", 1}};
 }
 
 }  // namespace
@@ -263,6 +356,9 @@ void add_workloads(KindTableBuilder& builder) {
 void add_foreign_documents(KindTableBuilder& builder) {
   add_hybrid_documents(builder);
   add_workloads(builder);
+  add_jobs(builder);
+  add_services(builder);
+  add_pods(builder);
 }
 
 }  // namespace neap::api

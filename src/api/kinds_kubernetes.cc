@@ -82,6 +82,23 @@ void add_core(KindTableBuilder& builder) {
               {make_field("secrets", list_of(reference), "Secrets it may use."),
                make_field("imagePullSecrets", list_of(local_reference()), "Secrets to pull images with."),
                make_field("automountServiceAccountToken", boolean(), "True mounts its token into work.")});
+
+  const auto amounts = map_of(quantity());
+  auto& quota = builder.add(
+      {"", "v1", "ResourceQuota", "resourcequotas", {"quota"}, true}, "What one project may hold.",
+      {make_field("spec",
+                  object({make_field("hard", amounts,
+                                     "Limits by name: count/PLURAL.GROUP, requests.cpu, requests.memory, "
+                                     "requests.MODEL for accelerators."),
+                          make_field("scopes", list_of(text()), "Kept, not used."),
+                          make_field("scopeSelector", any(), "Kept, not used.")}),
+                  "What is wanted."),
+       make_field("status",
+                  object({make_field("hard", amounts, "Limits that are enforced."),
+                          make_field("used", amounts, "What is held.")}),
+                  "What is.")});
+  quota.columns = {{"Request", "string", "status.used", "What is held.", 0},
+                   {"Limit", "string", "spec.hard", "Limits.", 0}};
 }
 
 void add_coordination(KindTableBuilder& builder) {

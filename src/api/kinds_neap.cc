@@ -95,6 +95,7 @@ void add_work(KindTableBuilder& builder) {
                  text("Checkpoint", "status.checkpoint.step", "Last durable step.", 1),
                  text("Message", "status.message", "Why it waits or failed.", 1)};
   job.selectable_fields = {"status.phase", "status.site"};
+  job.has_scale = true;
   auto& allocation = builder.add_described<Allocation>({"alloc"}, "One replica placed on one node.");
   allocation.columns = {phase("Reserved", "Where it is in its life."),
                         text("Owner", "spec.ownerName", "What it belongs to."),

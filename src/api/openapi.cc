@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "neap/api/patch_keys.h"
+
 namespace neap::api {
 namespace {
 
@@ -74,6 +76,22 @@ JsonArray list_parameters() {
       parameter("timeoutSeconds", "query", "integer", "End the watch after this time.")};
 }
 
+// Tells clients that compute strategic merge patches themselves how the server merges.
+void add_patch_keys(Json& schema, bool in_container) {
+  if (auto* items = schema.is_object() ? schema.get_object().if_contains("items") : nullptr)
+    add_patch_keys(*items, in_container);
+  auto* properties = schema.is_object() ? schema.get_object().if_contains("properties") : nullptr;
+  if (!properties || !properties->is_object()) return;
+  for (auto& [key, value] : properties->get_object()) {
+    const std::string_view name = key;
+    add_patch_keys(value, in_container || name == "containers" || name == "initContainers");
+    if (get_string(value, "type") != "array") continue;
+    const auto merge_key = patch_merge_key(name, in_container);
+    if (merge_key) value.get_object()["x-kubernetes-patch-merge-key"] = *merge_key;
+    if (merge_key || is_patch_set(name)) value.get_object()["x-kubernetes-patch-strategy"] = "merge";
+  }
+}
+
 class GroupDocument {
  public:
   GroupDocument(std::string group, std::string version)
@@ -86,6 +104,7 @@ class GroupDocument {
   void add(const KindEntry& kind) {
     const std::string component = component_name(kind);
     Json schema = kind.schema;
+    if (!kind.group.ends_with("neap.dev")) add_patch_keys(schema, false);
     Json& metadata = schema.at("properties").at("metadata");
     if (!schemas_.contains(kObjectMeta)) {
       Json meta = metadata;
@@ -242,16 +261,6 @@ const OpenApi::Document* OpenApi::find(std::string_view path) const {
   for (const auto& document : documents_)
     if (document.path == path) return &document;
   return nullptr;
-}
-
-std::string_view OpenApi::empty_v2() {
-  // Document{1: swagger "2.0", 2: Info{1: title "t", 2: version "v1"}}
-  static constexpr std::string_view bytes(
-      "\x0a\x03"
-      "2.0"
-      "\x12\x07\x0a\x01t\x12\x02v1",
-      14);
-  return bytes;
 }
 
 }  // namespace neap::api

@@ -1,6 +1,8 @@
 // Server-side apply: who manages which field, as FieldsV1 sets (k8s.io/apimachinery, meta/v1, FieldsV1).
 // A leaf is {}; members are "f:<name>"; elements of a list that merges by keys are "k:{...}" with a "." of
-// their own. Lists without keys are leaves. Updates are recorded on objects that somebody applies.
+// their own. Lists without keys are leaves. Writers that name themselves (the fieldManager parameter) are
+// recorded from the object's creation on; what Neap's own parts make is not, until somebody applies it: it
+// then belongs to "before-first-apply", as in Kubernetes.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,6 +11,8 @@
 
 namespace neap::apiserver {
 namespace {
+
+constexpr std::string_view kBeforeFirstApply = "before-first-apply";
 
 const Json* schema_member(const Json* schema, std::string_view name) {
   if (!schema) return nullptr;
@@ -128,9 +132,11 @@ void erase_fields(Json& live, const JsonObject& gone, const Json* schema) {
   }
 }
 
-// Paths that both sets hold where the applied value is not the live one.
-void find_conflicts(const JsonObject& ours, const JsonObject& theirs, const Json* live, const Json* applied,
-                    const Json* schema, const std::string& path, std::vector<std::string>& out) {
+// Paths that both sets hold where the applied value is not the live one; answers them as a set, too.
+JsonObject find_conflicts(const JsonObject& ours, const JsonObject& theirs, const Json* live,
+                          const Json* applied, const Json* schema, const std::string& path,
+                          std::vector<std::string>& out) {
+  JsonObject taken;
   for (const auto& [key, below] : ours) {
     const auto* other = theirs.if_contains(key);
     const std::string_view name = key;
@@ -157,13 +163,17 @@ void find_conflicts(const JsonObject& ours, const JsonObject& theirs, const Json
       // Naming an object without naming members claims none of them.
       const bool only_named =
           live_child && applied_child && live_child->is_object() && applied_child->is_object();
-      if (!only_named && (!live_child || !applied_child || *live_child != *applied_child))
+      if (!only_named && (!live_child || !applied_child || *live_child != *applied_child)) {
         out.push_back(child_path);
+        taken[key] = *other;
+      }
     } else {
-      find_conflicts(below.get_object(), other->get_object(), live_child, applied_child, child_schema,
-                     child_path, out);
+      auto inner = find_conflicts(below.get_object(), other->get_object(), live_child, applied_child,
+                                  child_schema, child_path, out);
+      if (!inner.empty()) taken[key] = std::move(inner);
     }
   }
+  return taken;
 }
 
 // The leaves in which two values differ.
@@ -208,6 +218,40 @@ JsonObject changed_fields(const Json& before, const Json& after, const Json* sch
   return out;
 }
 
+// The fields of `last` that still are what `live` holds.
+JsonObject agreed_fields(const Json& last, const Json& live, const Json* schema) {
+  JsonObject out;
+  const auto keep = [&out](std::string name, const Json& mine, const Json& theirs, const Json* child_schema) {
+    if (mine == theirs) {
+      out[name] = fields_of(mine, child_schema);
+    } else if (auto inner = agreed_fields(mine, theirs, child_schema); !inner.empty()) {
+      out[name] = std::move(inner);
+    }
+  };
+  if (last.is_object() && live.is_object()) {
+    for (const auto& [key, value] : last.get_object())
+      if (const auto* other = live.get_object().if_contains(key))
+        keep("f:" + std::string(key), value, *other, schema_member(schema, std::string_view(key)));
+  } else if (const auto keys = list_keys(schema); !keys.empty() && last.is_array() && live.is_array()) {
+    for (const auto& mine : last.get_array())
+      for (const auto& theirs : live.get_array())
+        if (element_key(mine, keys) == element_key(theirs, keys))
+          keep(element_key(mine, keys), mine, theirs, items_of(schema));
+  }
+  return out;
+}
+
+// What `kubectl apply` without --server-side wrote last, as far as it still stands: its later server-side
+// self may take it over without force (as kube-apiserver's last-applied manager allows).
+JsonObject last_applied_fields(const Json& live, const Json* schema) {
+  const auto* text =
+      find_path(live, {"metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"});
+  if (!text || !text->is_string()) return {};
+  const auto last =
+      parse_json(std::string_view(text->get_string()), {.bytes_max = 1u << 20, .depth_max = 64});
+  return last && last->is_object() ? agreed_fields(*last, live, schema) : JsonObject();
+}
+
 // What nobody manages: identity, and what the server keeps.
 Json manageable(Json object) {
   auto& members = object.get_object();
@@ -222,6 +266,12 @@ Json manageable(Json object) {
     if (m.empty()) members.erase("metadata");
   }
   return object;
+}
+
+Json wished(const Json& object) {
+  auto out = manageable(object);
+  out.get_object().erase("status");
+  return out;
 }
 
 JsonArray managers_of(const Json& object) {
@@ -266,9 +316,14 @@ Outcome<Json> apply_configuration(const api::KindEntry& kind, const Json* live, 
   const auto ours = fields_of(manageable(wanted), schema);
   Json object = live ? *live : Json(JsonObject());
   auto managers = live ? managers_of(*live) : JsonArray();
+  // What stood there before anybody kept track belongs to somebody, if to nobody in particular.
+  if (live && managers.empty())
+    managers.push_back(
+        manager_entry(kind, kBeforeFirstApply, "Update", "", fields_of(wished(*live), schema), now));
   JsonObject previous;
   JsonObject others;
   std::vector<std::pair<std::string, std::string>> conflicts;
+  const auto own_past = live && manager == "kubectl" ? last_applied_fields(*live, schema) : JsonObject();
   for (auto& entry : managers) {
     auto& fields = fields_of_entry(entry);
     if (get_string(entry, "operation") == "Apply" && get_string(entry, "manager") == manager &&
@@ -278,9 +333,11 @@ Outcome<Json> apply_configuration(const api::KindEntry& kind, const Json* live, 
       continue;
     }
     std::vector<std::string> paths;
-    find_conflicts(ours, fields, live, &wanted, schema, "", paths);
-    for (auto& path : paths) conflicts.emplace_back(get_string(entry, "manager"), std::move(path));
-    if (force) fields = minus(fields, ours);
+    const auto taken = find_conflicts(ours, fields, live, &wanted, schema, "", paths);
+    const bool is_own = !own_past.empty() && minus(taken, own_past).empty();
+    if (!is_own)
+      for (auto& path : paths) conflicts.emplace_back(get_string(entry, "manager"), std::move(path));
+    if (force || is_own) fields = minus(fields, taken);
     add(others, fields);
   }
   if (!conflicts.empty() && !force) {
@@ -306,12 +363,20 @@ Outcome<Json> apply_configuration(const api::KindEntry& kind, const Json* live, 
   return object;
 }
 
+void record_create(const api::KindEntry& kind, Json& object, std::string_view manager, WallTime now) {
+  metadata_of(object)["managedFields"] =
+      JsonArray{manager_entry(kind, manager, "Update", "", fields_of(wished(object), &kind.schema), now)};
+}
+
 void record_update(const api::KindEntry& kind, const Json& before, Json& after, std::string_view manager,
                    std::string_view subresource, WallTime now) {
-  auto managers = managers_of(before);
-  const bool is_applied = std::ranges::any_of(
-      managers, [](const Json& entry) { return get_string(entry, "operation") == "Apply"; });
-  if (!is_applied) return;
+  // The object's own list: a client may have rewritten it, as kubectl does when it moves to server-side
+  // apply.
+  auto managers = managers_of(after);
+  if (managers.empty()) {
+    metadata_of(after).erase("managedFields");
+    return;
+  }
   const auto changed = changed_fields(manageable(before), manageable(after), &kind.schema);
   if (changed.empty()) return;
   JsonObject mine;

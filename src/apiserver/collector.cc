@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 namespace neap::apiserver {
 namespace {
@@ -228,26 +229,71 @@ Task<bool> Collector::finish_owner(std::string key, Json object, Revision revisi
   co_return done || done.error().code == Code::kNotFound;
 }
 
+namespace {
+// What runs goes before what it runs by: policies, data and rights stand until nothing needs them.
+bool is_work(const api::KindEntry& kind) {
+  constexpr std::array kWork{std::string_view("deploymentstrategies"),
+                             std::string_view("trainingjobs"),
+                             std::string_view("inferenceservices"),
+                             std::string_view("allocations"),
+                             std::string_view("deployments"),
+                             std::string_view("cronjobs"),
+                             std::string_view("jobs"),
+                             std::string_view("podgroups")};
+  return std::ranges::find(kWork, kind.plural) != kWork.end();
+}
+
+// The condition that tells what a namespace still waits for.
+Json remaining_condition(const std::map<std::string, std::size_t>& remaining, WallTime now) {
+  std::string text;
+  for (const auto& [plural, count] : remaining)
+    text += fmt::format("{}{} has {} resource instances", text.empty() ? "" : ", ", plural, count);
+  return JsonObject{{"type", "NamespaceContentRemaining"},
+                    {"status", "True"},
+                    {"reason", "SomeResourcesRemain"},
+                    {"message", "Some resources are remaining: " + text},
+                    {"lastTransitionTime", format_rfc3339(now)}};
+}
+}  // namespace
+
+Task<void> Collector::tell_remaining(std::string key, Json object, Revision revision,
+                                     std::map<std::string, std::size_t> remaining) {
+  auto& dependencies = rest_.dependencies();
+  Json wanted = remaining_condition(remaining, dependencies.runtime.clock().wall());
+  auto& status = sub_object(object.get_object(), "status");
+  if (const auto* known = status.if_contains("conditions"); known && known->is_array())
+    for (const auto& condition : known->get_array())
+      if (get_string(condition, "message") == get_string(wanted, "message")) co_return;
+  status["conditions"] = JsonArray{std::move(wanted)};
+  // Only told: whoever wrote meanwhile comes first, and the next round tells again.
+  (void)co_await dependencies.store.put(tasks_.context(), key, stored_text(std::move(object)), revision);
+}
+
 Task<bool> Collector::empty_namespace(std::string key, Json object, Revision revision) {
   const auto name = std::string(meta_string(object, "name"));
-  bool empty = true;
+  std::map<std::string, std::size_t> remaining;
   auto& dependencies = rest_.dependencies();
-  for (const auto& kind : dependencies.kinds.all()) {
-    if (!kind.namespaced) continue;
-    const auto page = co_await dependencies.store.list(tasks_.context(), list_prefix(kind, name),
-                                                       {.limit = 500, .start_after = {}, .revision = {}});
-    if (!page) co_return false;
-    for (const auto& item : page->items) {
-      const auto content = parse_json(item.value, kStoredLimits);
-      const auto uid = content ? std::string(meta_string(*content, "uid")) : std::string();
-      const auto done =
-          co_await rest_.remove_now(tasks_.context(), kind, name, std::string(split_key(item.key).name), uid);
-      if (done && get_string(done->body, "status") == "Success") continue;
-      empty = false;
+  for (const bool work : {true, false})
+    for (const auto& kind : dependencies.kinds.all()) {
+      if (!kind.namespaced || !kind.view_of.empty() || is_work(kind) != work) continue;
+      if (!work && !remaining.empty()) break;
+      const auto page = co_await dependencies.store.list(tasks_.context(), list_prefix(kind, name),
+                                                         {.limit = 500, .start_after = {}, .revision = {}});
+      if (!page) co_return false;
+      for (const auto& item : page->items) {
+        const auto content = parse_json(item.value, kStoredLimits);
+        const auto uid = content ? std::string(meta_string(*content, "uid")) : std::string();
+        const auto done = co_await rest_.remove_now(tasks_.context(), kind, name,
+                                                    std::string(split_key(item.key).name), uid);
+        if (done && get_string(done->body, "status") == "Success") continue;
+        ++remaining[qualified(kind)];
+      }
+      if (page->more) ++remaining[qualified(kind)];
     }
-    empty = empty && !page->more;
+  if (!remaining.empty()) {
+    co_await tell_remaining(std::move(key), std::move(object), revision, std::move(remaining));
+    co_return false;
   }
-  if (!empty) co_return false;
   // Nothing can have entered meanwhile: creation checks the namespace's revision in its own commit.
   const auto done = co_await dependencies.store.remove(tasks_.context(), key, revision);
   co_return done || done.error().code == Code::kNotFound;

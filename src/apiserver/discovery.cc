@@ -20,9 +20,16 @@ bool is_review(const api::KindEntry& kind) {
 
 JsonArray verbs_of(const api::KindEntry& kind) {
   if (is_review(kind)) return {"create"};
+  if (!kind.view_of.empty()) return {"get", "list", "watch"};
   if (kind.group.empty() && kind.plural == "namespaces")
     return {"create", "delete", "get", "list", "patch", "update", "watch"};
   return {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"};
+}
+
+JsonArray subresource_verbs(const api::KindEntry& kind, std::string_view name) {
+  if (name == "token") return {"create"};
+  if (kind.view_of.empty() && (name == "status" || name == "scale")) return {"get", "patch", "update"};
+  return {"get"};
 }
 
 JsonArray words(const std::vector<std::string>& list) {
@@ -90,9 +97,12 @@ std::vector<std::pair<std::string, std::string>> Discovery::subresources_of(
     const api::KindEntry& kind) const {
   std::vector<std::pair<std::string, std::string>> out;  // name, kind
   if (kind.has_status) out.emplace_back("status", kind.kind);
+  if (kind.group.empty() && kind.plural == "serviceaccounts") out.emplace_back("token", "TokenRequest");
   if (kind.has_scale) out.emplace_back("scale", "Scale");
   for (const auto& extra : subresources_)
     if (extra.plural == kind.plural) out.emplace_back(extra.subresource, kind.kind);
+  for (const auto& stream : streams_)
+    if (stream.plural == kind.plural) out.emplace_back(stream.subresource, kind.kind);
   return out;
 }
 
@@ -109,12 +119,12 @@ Json Discovery::aggregated_resource(const api::KindEntry& kind) const {
   if (!kind.categories.empty()) out["categories"] = words(kind.categories);
   JsonArray below;
   for (const auto& [name, word] : subresources_of(kind)) {
-    const bool scale = name == "scale";
-    JsonArray verbs = name == "status" || scale ? JsonArray{"get", "patch", "update"} : JsonArray{"get"};
-    below.push_back(JsonObject{{"subresource", name},
-                               {"responseKind", scale ? response("autoscaling", "v1", "Scale")
-                                                      : response(kind.group, kind.version, word)},
-                               {"verbs", std::move(verbs)}});
+    below.push_back(JsonObject{
+        {"subresource", name},
+        {"responseKind", name == "scale"   ? response("autoscaling", "v1", "Scale")
+                         : name == "token" ? response("authentication.k8s.io", "v1", "TokenRequest")
+                                           : response(kind.group, kind.version, word)},
+        {"verbs", subresource_verbs(kind, name)}});
   }
   if (!below.empty()) out["subresources"] = std::move(below);
   return out;
@@ -161,10 +171,9 @@ Json Discovery::resource_list(const GroupVersion& group) const {
                        {"singularName", ""},
                        {"namespaced", kind->namespaced},
                        {"kind", word}};
-      below["verbs"] =
-          name == "status" || name == "scale" ? JsonArray{"get", "patch", "update"} : JsonArray{"get"};
-      if (name == "scale") {
-        below["group"] = "autoscaling";
+      below["verbs"] = subresource_verbs(*kind, name);
+      if (name == "scale" || name == "token") {
+        below["group"] = name == "scale" ? "autoscaling" : "authentication.k8s.io";
         below["version"] = "v1";
       }
       resources.push_back(std::move(below));
@@ -231,7 +240,7 @@ const Discovery::Document* Discovery::find_document(const io::HttpRequest& reque
     return json(JsonObject{{"kind", "APIGroupList"}, {"apiVersion", "v1"}, {"groups", std::move(groups)}});
   }
   if (path == "/openapi/v2")
-    return &keep(key, std::string(kOpenApiV2Type), std::string(api::OpenApi::empty_v2()));
+    return &keep(key, std::string(kOpenApiV2Type), api::openapi_v2(kinds_, open_api()));
   if (path == kOpenApiV3) return &keep(key, std::string(kJson), open_api().index());
   if (path.starts_with(kOpenApiV3)) {
     const auto* document = open_api().find(std::string_view(path).substr(kOpenApiV3.size() + 1));

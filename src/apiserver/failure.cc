@@ -63,6 +63,19 @@ std::unexpected<Failure> invalid(const api::KindEntry& kind, std::string_view na
                                  std::move(causes)));
 }
 
+std::unexpected<Failure> view_is_read(const api::KindEntry& kind) {
+  Failure out(
+      Error{Code::kUnimplemented,
+            "api.view.read_only",
+            fmt::format("{} are {} as Kubernetes tools know them and can only be read; create or delete "
+                        "the TrainingJob, InferenceService or Deployment they belong to",
+                        qualified(kind), kind.view_of),
+            {}});
+  out.http = 405;
+  out.status_reason = "MethodNotAllowed";
+  return std::unexpected(std::move(out));
+}
+
 int http_status_of(const Failure& failure) {
   return failure.http != 0 ? failure.http : http_status(failure.error.code);
 }

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "internal/impersonation.h"
 #include "internal/protobuf_body.h"
+#include "internal/service_account.h"
 #include "internal/table.h"
 
 namespace neap::apiserver {
@@ -68,14 +70,18 @@ Failure unsupported_media(std::string_view type) {
   out.status_reason = "UnsupportedMediaType";
   return out;
 }
-Failure too_many() {
-  Failure out(Error{Code::kResourceExhausted,
-                    "api.requests.too_many",
-                    "the server has received too many requests and has asked us to try again later",
-                    {}});
+Failure too_many(Error error) {
+  Failure out(std::move(error));
+  if (out.error.code != Code::kResourceExhausted) return out;
   out.http = 429;
   out.status_reason = "TooManyRequests";
   return out;
+}
+
+// Whose requests share a queue: a user's, and those of all accounts of a project.
+std::string flow_of(const auth::Identity& who) {
+  const auto account = account_of(who.user);
+  return account ? fmt::format("project {}", account->ns) : fmt::format("user {}", who.user);
 }
 
 Result<PatchKind> patch_kind_of(std::string_view type) {
@@ -95,29 +101,30 @@ std::string_view media_type(const io::HttpRequest& request) {
 
 }  // namespace
 
-// A place in a pool, given back when the request ends.
-class Front::Seat {
- public:
-  Seat(Pool& pool, std::size_t max) : pool_(pool), taken_(pool.in_flight < max) {
-    if (taken_) ++pool_.in_flight;
-  }
-  Seat(const Seat&) = delete;
-  Seat& operator=(const Seat&) = delete;
-  ~Seat() {
-    if (taken_) --pool_.in_flight;
-  }
-  bool is_taken() const { return taken_; }
-
- private:
-  Pool& pool_;
-  bool taken_;
-};
-
 const ExtraRoute* Front::find_route(std::string_view path) const {
   const ExtraRoute* best = nullptr;
   for (const auto& route : routes_)
     if (path.starts_with(route.prefix) && (!best || route.prefix.size() > best->prefix.size())) best = &route;
   return best;
+}
+
+const StreamSubresource* Front::find_stream(const auth::Attributes& what) const {
+  if (what.verb != "get" && what.verb != "create") return nullptr;
+  for (const auto& stream : streams_)
+    if (stream.plural == what.resource && stream.subresource == what.subresource) return &stream;
+  return nullptr;
+}
+
+Task<void> Front::handle_stream(io::HttpExchange& exchange, const StreamSubresource& stream,
+                                Request request) {
+  const auto decision = rest_.dependencies().authorizer.authorize(request.who, request.what);
+  if (!decision.allowed) {
+    co_await rest_.audit(request, 403, decision.reason);
+    co_await send_failure(exchange, Failure(forbidden(request.who, request.what, decision.reason).error()),
+                          request);
+    co_return;
+  }
+  co_await stream.handler(exchange, request.who, request.what.namespace_, request.what.name);
 }
 
 Task<void> Front::send_failure(io::HttpExchange& exchange, const Failure& failure, const Request& request) {
@@ -143,6 +150,12 @@ Task<void> Front::handle(io::HttpExchange& exchange) {
   const auto* route = find_route(http.path);
   auto who = authenticator_.authenticate(http, exchange.peer_certificate());
   if (!who && route && !route->authorize) who = auth::anonymous();
+  if (who && !who->uid.empty()) {
+    const auto present = co_await rest_.is_account_present(exchange.context(), *who);
+    if (!present || !*present)
+      who = fail(Code::kUnauthenticated, "auth.token.account",
+                 "the ServiceAccount of this token is gone; ask for a token of one that is there");
+  }
   if (!who) {
     Failure failure(who.error());
     failure.error.message = "Unauthorized: " + failure.error.message;
@@ -152,8 +165,32 @@ Task<void> Front::handle(io::HttpExchange& exchange) {
     co_return;
   }
   request.who = *who;
+  auto other = impersonated(http, *who, rest_.dependencies().authorizer);
+  if (!other) {
+    co_await rest_.audit(request, http_status_of(other.error()), other.error().error.message);
+    co_await send_failure(exchange, other.error(), request);
+    co_return;
+  }
+  if (*other) {
+    Request as = request;
+    as.what.verb = "impersonate";
+    as.what.resource = "users";
+    as.what.name = (*other)->user;
+    co_await rest_.audit(as, 200, {});
+    who = **other;
+    request.who = *who;
+  }
   auto info = parse_request_info(rest_.dependencies().kinds, http.method, http.path,
                                  http.query_value("watch") == "true" || http.query_value("watch") == "1");
+  // Data policies name the people who may read what work prints; whoever acts as one of them is not them.
+  if (*other && info && info->what.subresource == "log") {
+    request.what = info->what;
+    request.kind = info->kind;
+    const auto refusal = forbidden(*who, info->what, "logs are not shown to who impersonates");
+    co_await rest_.audit(request, 403, "impersonated");
+    co_await send_failure(exchange, Failure(refusal.error()), request);
+    co_return;
+  }
   if (info && info->what.is_resource) {
     co_await handle_resource(exchange, *std::move(info), *std::move(who));
     co_return;
@@ -236,22 +273,24 @@ Task<Outcome<Request>> Front::read_request(io::HttpExchange& exchange, RequestIn
 }
 
 Task<void> Front::handle_resource(io::HttpExchange& exchange, RequestInfo info, auth::Identity who) {
-  const bool is_watch = info.is_watch;
+  const auto* stream = find_stream(info.what);
+  const bool is_watch = info.is_watch || stream;
   const bool of_node = !who.node.empty();
-  const bool is_log = logs_ && info.what.resource == "allocations" && info.what.subresource == "log" &&
-                      info.what.verb == "get";
+  const bool is_log = logs_ && info.what.subresource == "log" && info.what.verb == "get" &&
+                      (info.what.resource == "allocations" || info.what.resource == "pods");
   const bool is_long = is_watch || is_log;
   auto& pool = is_long ? watches_ : of_node ? nodes_ : others_;
-  const auto max = is_long   ? options_.watches_max
-                   : of_node ? options_.node_requests_max
-                             : options_.requests_max;
-  const Seat seat(pool, max);
   Request bare;
   bare.what = info.what;
   bare.kind = info.kind;
   bare.who = who;
-  if (!seat.is_taken()) {
-    co_await send_failure(exchange, too_many(), bare);
+  const auto seat = co_await pool.take(exchange.context(), flow_of(who));
+  if (!seat) {
+    co_await send_failure(exchange, too_many(seat.error()), bare);
+    co_return;
+  }
+  if (stream) {
+    co_await handle_stream(exchange, *stream, std::move(bare));
     co_return;
   }
   auto request = co_await read_request(exchange, std::move(info), std::move(who));

@@ -78,6 +78,8 @@ Result<Parameters> parse_parameters(const io::HttpRequest& request) {
   if (out.field_manager.empty() &&
       request.headers.get("Content-Type").find("apply-patch") == std::string_view::npos)
     out.field_manager = default_manager(request.headers.get("User-Agent"));
+  // Neap's own parts all write as "neap": ownership among them says nothing and would double small objects.
+  out.keeps_managers = !request.query_value("fieldManager").empty() && out.field_manager != "neap";
   if (wants_table(request.headers.get("Accept"))) {
     const auto include = request.query_value("includeObject");
     out.table = include.empty() ? std::string("Metadata") : std::string(include);

@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <array>
-#include <map>
 #include <string>
 #include <vector>
 
+#include "internal/protobuf_messages.h"
 #include "neap/base/time.h"
 #include "neap/crypto/digest.h"
 
@@ -16,149 +15,8 @@ namespace {
 constexpr int kDepthMax = 24;
 constexpr std::string_view kMagic("k8s\0", 4);
 
-enum class Type { kText, kBytes, kInteger, kBool, kMessage, kTextMap, kBytesMap, kTime };
-struct Row {
-  int number;
-  std::string_view name;
-  Type type;
-  std::string_view message = {};  // of kMessage
-  bool repeated = false;
-};
-using Table = std::map<std::string_view, std::vector<Row>>;
-
-// Field numbers of k8s.io/apimachinery and k8s.io/api, v0.33.
-const Table& messages() {
-  using enum Type;
-  static const Table table{
-      {"Meta",
-       {{1, "name", kText},
-        {2, "generateName", kText},
-        {3, "namespace", kText},
-        {5, "uid", kText},
-        {6, "resourceVersion", kText},
-        {8, "creationTimestamp", kTime},
-        {11, "labels", kTextMap},
-        {12, "annotations", kTextMap},
-        {13, "ownerReferences", kMessage, "Owner", true},
-        {14, "finalizers", kText, {}, true}}},
-      {"Owner",
-       {{1, "kind", kText},
-        {3, "name", kText},
-        {4, "uid", kText},
-        {5, "apiVersion", kText},
-        {6, "controller", kBool},
-        {7, "blockOwnerDeletion", kBool}}},
-      {"ObjectReference",
-       {{1, "kind", kText},
-        {2, "namespace", kText},
-        {3, "name", kText},
-        {4, "uid", kText},
-        {5, "apiVersion", kText},
-        {6, "resourceVersion", kText},
-        {7, "fieldPath", kText}}},
-      {"LocalReference", {{1, "name", kText}}},
-      {"v1 Namespace", {{1, "metadata", kMessage, "Meta"}, {2, "spec", kMessage, "NamespaceSpec"}}},
-      {"NamespaceSpec", {{1, "finalizers", kText, {}, true}}},
-      {"v1 ConfigMap",
-       {{1, "metadata", kMessage, "Meta"},
-        {2, "data", kTextMap},
-        {3, "binaryData", kBytesMap},
-        {4, "immutable", kBool}}},
-      {"v1 Secret",
-       {{1, "metadata", kMessage, "Meta"},
-        {2, "data", kBytesMap},
-        {3, "type", kText},
-        {4, "stringData", kTextMap},
-        {5, "immutable", kBool}}},
-      {"v1 ServiceAccount",
-       {{1, "metadata", kMessage, "Meta"},
-        {2, "secrets", kMessage, "ObjectReference", true},
-        {3, "imagePullSecrets", kMessage, "LocalReference", true},
-        {4, "automountServiceAccountToken", kBool}}},
-      {"v1 Event",
-       {{1, "metadata", kMessage, "Meta"},
-        {2, "involvedObject", kMessage, "ObjectReference"},
-        {3, "reason", kText},
-        {4, "message", kText},
-        {5, "source", kMessage, "EventSource"},
-        {6, "firstTimestamp", kTime},
-        {7, "lastTimestamp", kTime},
-        {8, "count", kInteger},
-        {9, "type", kText},
-        {10, "eventTime", kTime},
-        {12, "action", kText},
-        {14, "reportingComponent", kText},
-        {15, "reportingInstance", kText}}},
-      {"EventSource", {{1, "component", kText}, {2, "host", kText}}},
-      {"coordination.k8s.io/v1 Lease",
-       {{1, "metadata", kMessage, "Meta"}, {2, "spec", kMessage, "LeaseSpec"}}},
-      {"LeaseSpec",
-       {{1, "holderIdentity", kText},
-        {2, "leaseDurationSeconds", kInteger},
-        {3, "acquireTime", kTime},
-        {4, "renewTime", kTime},
-        {5, "leaseTransitions", kInteger},
-        {6, "strategy", kText},
-        {7, "preferredHolder", kText}}},
-      {"rbac.authorization.k8s.io/v1 Role",
-       {{1, "metadata", kMessage, "Meta"}, {2, "rules", kMessage, "PolicyRule", true}}},
-      {"rbac.authorization.k8s.io/v1 ClusterRole",
-       {{1, "metadata", kMessage, "Meta"},
-        {2, "rules", kMessage, "PolicyRule", true},
-        {3, "aggregationRule", kMessage, "AggregationRule"}}},
-      {"AggregationRule", {{1, "clusterRoleSelectors", kMessage, "LabelSelector", true}}},
-      {"LabelSelector", {{1, "matchLabels", kTextMap}}},
-      {"PolicyRule",
-       {{1, "verbs", kText, {}, true},
-        {2, "apiGroups", kText, {}, true},
-        {3, "resources", kText, {}, true},
-        {4, "resourceNames", kText, {}, true},
-        {5, "nonResourceURLs", kText, {}, true}}},
-      {"rbac.authorization.k8s.io/v1 RoleBinding",
-       {{1, "metadata", kMessage, "Meta"},
-        {2, "subjects", kMessage, "Subject", true},
-        {3, "roleRef", kMessage, "RoleRef"}}},
-      {"rbac.authorization.k8s.io/v1 ClusterRoleBinding",
-       {{1, "metadata", kMessage, "Meta"},
-        {2, "subjects", kMessage, "Subject", true},
-        {3, "roleRef", kMessage, "RoleRef"}}},
-      {"Subject", {{1, "kind", kText}, {2, "apiGroup", kText}, {3, "name", kText}, {4, "namespace", kText}}},
-      {"RoleRef", {{1, "apiGroup", kText}, {2, "kind", kText}, {3, "name", kText}}},
-      {"authorization.k8s.io/v1 SelfSubjectAccessReview",
-       {{1, "metadata", kMessage, "Meta"}, {2, "spec", kMessage, "SelfAccessSpec"}}},
-      {"SelfAccessSpec",
-       {{1, "resourceAttributes", kMessage, "ResourceAttributes"},
-        {2, "nonResourceAttributes", kMessage, "NonResourceAttributes"}}},
-      {"authorization.k8s.io/v1 SubjectAccessReview",
-       {{1, "metadata", kMessage, "Meta"}, {2, "spec", kMessage, "AccessSpec"}}},
-      {"AccessSpec",
-       {{1, "resourceAttributes", kMessage, "ResourceAttributes"},
-        {2, "nonResourceAttributes", kMessage, "NonResourceAttributes"},
-        {3, "user", kText},
-        {4, "groups", kText, {}, true}}},
-      {"ResourceAttributes",
-       {{1, "namespace", kText},
-        {2, "verb", kText},
-        {3, "group", kText},
-        {4, "version", kText},
-        {5, "resource", kText},
-        {6, "subresource", kText},
-        {7, "name", kText}}},
-      {"NonResourceAttributes", {{1, "path", kText}, {2, "verb", kText}}},
-      {"authorization.k8s.io/v1 SelfSubjectRulesReview",
-       {{1, "metadata", kMessage, "Meta"}, {2, "spec", kMessage, "RulesSpec"}}},
-      {"RulesSpec", {{1, "namespace", kText}}},
-      {"authentication.k8s.io/v1 SelfSubjectReview", {{1, "metadata", kMessage, "Meta"}}},
-      {"DeleteOptions",
-       {{1, "gracePeriodSeconds", kInteger},
-        {2, "preconditions", kMessage, "Preconditions"},
-        {3, "orphanDependents", kBool},
-        {4, "propagationPolicy", kText},
-        {5, "dryRun", kText, {}, true}}},
-      {"Preconditions", {{1, "uid", kText}, {2, "resourceVersion", kText}}},
-  };
-  return table;
-}
+using Type = ProtobufType;
+using Row = ProtobufRow;
 
 std::unexpected<Error> malformed(std::string_view what) {
   return fail(
@@ -246,7 +104,35 @@ Result<Json> text_value(std::string_view bytes) {
   return Json(bytes);
 }
 
-Result<void> add_map_entry(std::string_view bytes, bool binary, JsonObject& out) {
+// Quantity{1: text}
+Result<Json> quantity_value(std::string_view bytes) {
+  WireReader reader(bytes);
+  Json out = "0";
+  while (!reader.at_end()) {
+    NEAP_TRY(const auto field, reader.next());
+    if (field.wire != 2 || field.id != 1) continue;
+    NEAP_TRY(out, text_value(field.bytes));
+  }
+  return out;
+}
+
+// IntOrString{1: 0 number, 1 text; 2: number; 3: text}
+Result<Json> int_or_text_value(std::string_view bytes) {
+  WireReader reader(bytes);
+  bool is_text = false;
+  std::int64_t number = 0;
+  Json text = "";
+  while (!reader.at_end()) {
+    NEAP_TRY(const auto field, reader.next());
+    if (field.wire == 0 && field.id == 1) is_text = field.number == 1;
+    if (field.wire == 0 && field.id == 2) number = std::int64_t(field.number);
+    if (field.wire != 2 || field.id != 3) continue;
+    NEAP_TRY(text, text_value(field.bytes));
+  }
+  return is_text ? text : Json(number);
+}
+
+Result<void> add_map_entry(std::string_view bytes, Type type, JsonObject& out) {
   WireReader reader(bytes);
   std::string key;
   Json value = "";
@@ -257,8 +143,10 @@ Result<void> add_map_entry(std::string_view bytes, bool binary, JsonObject& out)
       if (!is_utf8(field.bytes)) return malformed("a key is not UTF-8");
       key = field.bytes;
     } else if (field.id == 2) {
-      if (binary) {
+      if (type == Type::kBytesMap) {
         value = crypto::to_base64(field.bytes);
+      } else if (type == Type::kQuantityMap) {
+        NEAP_TRY(value, quantity_value(field.bytes));
       } else {
         NEAP_TRY(value, text_value(field.bytes));
       }
@@ -285,6 +173,13 @@ Result<Json> time_value(std::string_view bytes) {
 
 Result<Json> decode_message(std::string_view bytes, const std::vector<Row>& rows, int depth);
 
+// What a field that is no pointer holds when nobody set it.
+bool is_zero(const Json& value) {
+  return value.is_null() || (value.is_string() && value.get_string().empty()) ||
+         (value.is_int64() && value.get_int64() == 0) || (value.is_bool() && !value.get_bool()) ||
+         (value.is_object() && value.get_object().empty());
+}
+
 Result<Json> decode_value(const Field& field, const Row& row, int depth) {
   switch (row.type) {
     case Type::kText:
@@ -297,8 +192,12 @@ Result<Json> decode_value(const Field& field, const Row& row, int depth) {
       return Json(field.number != 0);
     case Type::kTime:
       return time_value(field.bytes);
+    case Type::kQuantity:
+      return quantity_value(field.bytes);
+    case Type::kIntOrText:
+      return int_or_text_value(field.bytes);
     default:
-      return decode_message(field.bytes, messages().at(row.message), depth + 1);
+      return decode_message(field.bytes, protobuf_messages().at(row.message), depth + 1);
   }
 }
 
@@ -313,17 +212,18 @@ Result<Json> decode_message(std::string_view bytes, const std::vector<Row>& rows
       const bool wants_varint = row.type == Type::kInteger || row.type == Type::kBool;
       if (field.wire != (wants_varint ? 0 : 2))
         return malformed(fmt::format("{} has the wrong wire type", row.name));
-      if (row.type == Type::kTextMap || row.type == Type::kBytesMap) {
-        NEAP_TRY_VOID(add_map_entry(field.bytes, row.type == Type::kBytesMap, sub_object(out, row.name)));
+      if (row.type == Type::kTextMap || row.type == Type::kBytesMap || row.type == Type::kQuantityMap) {
+        NEAP_TRY_VOID(add_map_entry(field.bytes, row.type, sub_object(out, row.name)));
         continue;
       }
       NEAP_TRY(auto value, decode_value(field, row, depth));
-      if (row.repeated) {
+      if ((row.flags & kInlined) != 0 && value.is_object()) {
+        for (auto& member : value.get_object()) out[member.key()] = std::move(member.value());
+      } else if ((row.flags & kRepeated) != 0) {
         auto& list = out[row.name];
         if (!list.is_array()) list.emplace_array();
         list.get_array().push_back(std::move(value));
-      } else if (!value.is_null() && !(value.is_string() && value.get_string().empty())) {
-        // Unset texts travel as empty ones.
+      } else if ((row.flags & kPointer) != 0 ? !value.is_null() : !is_zero(value)) {
         out[row.name] = std::move(value);
       }
     }
@@ -356,9 +256,9 @@ Result<Json> decode_protobuf_body(std::string_view body) {
     }
   }
   const auto name = kind == "DeleteOptions" ? kind : fmt::format("{} {}", api_version, kind);
-  const auto rows = messages().find(name);
+  const auto rows = protobuf_messages().find(name);
   // Parts of messages have no blank in their name: only whole documents do.
-  if (rows == messages().end() || (name.find(' ') == std::string::npos && kind != "DeleteOptions"))
+  if (rows == protobuf_messages().end() || (name.find(' ') == std::string::npos && kind != "DeleteOptions"))
     return fail(Code::kUnimplemented, "api.protobuf.kind",
                 fmt::format("protobuf bodies of kind {} ({}) are not taken here; send JSON, for example with "
                             "kubectl create -f",

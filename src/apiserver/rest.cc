@@ -103,6 +103,8 @@ Task<Outcome<Reply>> Rest::dispatch(Request& request) {
       what.verb != "deletecollection")
     co_return bad_request("api.namespace.missing",
                           "an empty namespace may not be set when a resource name may be provided");
+  const bool reads = what.verb == "get" || what.verb == "list";
+  if (!request.kind->view_of.empty() && !reads) co_return view_is_read(*request.kind);
   if (what.verb == "get") co_return co_await get(request);
   if (what.verb == "list") co_return co_await list(request);
   if (what.verb == "create") co_return co_await create(request);

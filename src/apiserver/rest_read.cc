@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "internal/pod_view.h"
 #include "internal/rest.h"
 #include "internal/table.h"
 #include "neap/crypto/digest.h"
@@ -15,11 +16,12 @@ constexpr JsonLimits kStoredLimits{.bytes_max = store::kValueBytesMax, .depth_ma
 struct ContinueToken {
   Revision revision{};
   std::string start_after;
+  std::int64_t remaining = 0;  // after it, by the first page's count; 0: not counted
 };
 
 std::string write_token(const ContinueToken& token) {
-  return crypto::to_base64url(
-      to_text(JsonObject{{"v", 1}, {"rv", to_number(token.revision)}, {"start", token.start_after}}));
+  return crypto::to_base64url(to_text(JsonObject{
+      {"v", 1}, {"rv", to_number(token.revision)}, {"start", token.start_after}, {"left", token.remaining}}));
 }
 Result<ContinueToken> read_token(std::string_view text, std::string_view prefix) {
   const auto bytes = crypto::from_base64url(text);
@@ -29,6 +31,7 @@ Result<ContinueToken> read_token(std::string_view text, std::string_view prefix)
   if (json) {
     out.revision = Revision(get_int(*json, "rv"));
     out.start_after = get_string(*json, "start");
+    out.remaining = std::max<std::int64_t>(0, get_int(*json, "left"));
   }
   if (!json || out.revision == Revision{} || !out.start_after.starts_with(prefix))
     return bad_request("api.continue.syntax",
@@ -46,6 +49,33 @@ Result<std::uint64_t> read_revision(std::string_view text) {
   return out;
 }
 
+// Which combinations of version, match and token mean something (Kubernetes API concepts, "resource
+// versions").
+Outcome<void> check_version(const Parameters& parameters) {
+  const auto& match = parameters.resource_version_match;
+  const auto& version = parameters.resource_version;
+  const auto refuse = [](std::string_view field, std::string_view why) {
+    return std::unexpected(
+        Failure(Error{Code::kFailedPrecondition,
+                      "api.list.options",
+                      fmt::format("ListOptions.meta.k8s.io \"\" is invalid: {}: Forbidden: {}", field, why),
+                      {}}));
+  };
+  if (!parameters.continue_token.empty() && !version.empty() && version != "0")
+    return bad_request("api.continue.version",
+                       "specifying resource version is not allowed when using continue");
+  if (match.empty()) return {};
+  if (!parameters.continue_token.empty())
+    return refuse("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+  if (version.empty())
+    return refuse("resourceVersionMatch",
+                  "resourceVersionMatch is forbidden unless resourceVersion is provided");
+  if (match == "Exact" && version == "0")
+    return refuse("resourceVersionMatch",
+                  "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+  return {};
+}
+
 std::unexpected<Failure> expired_continue() {
   return std::unexpected(
       Failure(Error{Code::kOutOfRange,
@@ -59,6 +89,7 @@ std::unexpected<Failure> expired_continue() {
 
 Outcome<Selection> Rest::selection_of(const Request& request) const {
   const auto& kind = *request.kind;
+  const auto& stored = stored_kind(deps_.kinds, kind);
   Selection out;
   NEAP_TRY(out.labels, api::LabelSelector::parse(request.parameters.label_selector));
   auto allowed = kind.selectable_fields;
@@ -67,10 +98,10 @@ Outcome<Selection> Rest::selection_of(const Request& request) const {
   NEAP_TRY(out.fields, api::FieldSelector::parse(request.parameters.field_selector, allowed));
   // namespaces/NS selects the namespace object itself, not what is in it.
   const auto ns = kind.namespaced ? std::string_view(request.what.namespace_) : std::string_view();
-  out.prefix = list_prefix(kind, ns);
+  out.prefix = list_prefix(stored, ns);
   auto name = out.fields.required_value("metadata.name");
   if (!request.what.name.empty()) name = request.what.name;  // watch of one object by its path
-  if (name && (!kind.namespaced || !ns.empty())) out.key = object_key(kind, ns, *name);
+  if (name && (!kind.namespaced || !ns.empty())) out.key = object_key(stored, ns, *name);
   return out;
 }
 
@@ -87,10 +118,11 @@ Task<Outcome<Reply>> Rest::get(const Request& request) {
                    "the server could not find the requested resource");
   }
   NEAP_CO_TRY(const auto found,
-              co_await deps_.store.get(request.ctx, object_key(kind, what.namespace_, what.name)));
+              co_await deps_.store.get(
+                  request.ctx, object_key(stored_kind(deps_.kinds, kind), what.namespace_, what.name)));
   if (!found) co_return not_found(kind, what.name);
   Reply out;
-  const bool plain = what.subresource != "scale" && !request.parameters.table;
+  const bool plain = what.subresource != "scale" && !request.parameters.table && kind.view_of.empty();
   if (plain && !deps_.authorizer.judges_objects(request.who)) {
     out.text = text_with_revision(found->value, found->mod_revision);
     co_return out;
@@ -99,7 +131,7 @@ Task<Outcome<Reply>> Rest::get(const Request& request) {
   if (const auto decision = deps_.authorizer.authorize_object(request.who, what, &object, nullptr);
       !decision.allowed)
     co_return forbidden(request.who, what, decision.reason);
-  object = with_revision(std::move(object), found->mod_revision);
+  object = with_revision(shown_as(kind, std::move(object)), found->mod_revision);
   if (what.subresource == "scale") {
     if (!kind.has_scale)
       co_return fail(Code::kNotFound, "api.subresource.unknown",
@@ -119,13 +151,19 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
   const auto& parameters = request.parameters;
   NEAP_CO_TRY(const auto selection, selection_of(request));
   store::ListOptions options;
+  if (auto checked = check_version(parameters); !checked) co_return std::unexpected(checked.error());
+  std::int64_t remaining = 0;
   if (!parameters.continue_token.empty()) {
     NEAP_CO_TRY(auto token, read_token(parameters.continue_token, selection.prefix));
     options.revision = token.revision;
     options.start_after = std::move(token.start_after);
+    remaining = token.remaining;
   } else if (!parameters.resource_version.empty()) {
     NEAP_CO_TRY(const auto revision, read_revision(parameters.resource_version));
-    if (parameters.resource_version_match == "Exact") options.revision = Revision(revision);
+    // A page of a named version is of exactly that version, as the pages after it will be.
+    const auto& match = parameters.resource_version_match;
+    if (match == "Exact" || (match.empty() && parameters.limit > 0 && revision > 0))
+      options.revision = Revision(revision);
     if (revision > to_number(deps_.store.current_revision())) {
       Failure failure(Error{Code::kDeadlineExceeded,
                             "api.revision.future",
@@ -138,7 +176,7 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
     }
   }
   const auto limit = parameters.limit > 0 ? std::size_t(parameters.limit) : std::size_t(-1);
-  const bool plain = selection.is_all() && !parameters.table;
+  const bool plain = selection.is_all() && !parameters.table && kind.view_of.empty();
   std::string items;
   std::vector<Json> objects;
   std::size_t count = 0;
@@ -159,6 +197,7 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
         items += text_with_revision(item.value, item.mod_revision);
       } else {
         NEAP_CO_TRY(auto object, parse_json(item.value, kStoredLimits));
+        object = shown_as(kind, std::move(object));
         if (!selection.matches(object)) continue;
         objects.push_back(with_revision(std::move(object), item.mod_revision));
       }
@@ -168,24 +207,45 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
     options.start_after = last_key;
     if (!more) break;
   }
-  const auto token = more ? write_token({options.revision, last_key}) : std::string();
+  if (more && parameters.label_selector.empty() && parameters.field_selector.empty()) {
+    // Counted once, at the first page; a list that changes meanwhile makes it an estimate, as clients expect.
+    remaining = remaining > 0 ? std::max<std::int64_t>(1, remaining - std::int64_t(count))
+                              : deps_.hub.count_after(selection.prefix, last_key);
+  } else {
+    remaining = 0;
+  }
+  const auto token = more ? write_token({options.revision, last_key, remaining}) : std::string();
   Reply out;
   if (parameters.table) {
     out.body = table_of(kind, std::move(objects), options.revision, token, *parameters.table,
                         deps_.runtime.clock().wall());
+    if (remaining > 0) sub_object(out.body.get_object(), "metadata")["remainingItemCount"] = remaining;
     co_return out;
   }
   for (const auto& object : objects) {
     if (!items.empty()) items += ',';
     items += to_text(object);
   }
-  const auto token_member = token.empty() ? std::string() : fmt::format(",\"continue\":\"{}\"", token);
+  auto token_member = token.empty() ? std::string() : fmt::format(",\"continue\":\"{}\"", token);
+  if (remaining > 0) token_member += fmt::format(",\"remainingItemCount\":{}", remaining);
   out.text = fmt::format(
       "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"{}}},\"items\":[{"
       "}]}}",
       kind.kind, kind.api_version(), to_number(options.revision), token_member, items);
   co_return out;
 }
+
+namespace {
+// An event of a stored object as one of the kind that shows it.
+EventPtr shown_event(const api::KindEntry& kind, EventPtr event) {
+  if (kind.view_of.empty()) return event;
+  const auto text = [&](const Json& stored) {
+    return std::make_shared<const std::string>(stored_text(shown_as(kind, stored)));
+  };
+  return std::make_shared<const ObjectEvent>(event->type, event->key, event->revision, text(event->object()),
+                                             event->before() ? text(*event->before()) : nullptr);
+}
+}  // namespace
 
 Task<Outcome<std::unique_ptr<WatchSession>>> Rest::watch(Request request) {
   const auto decision = deps_.authorizer.authorize(request.who, request.what);
@@ -221,9 +281,10 @@ Task<Outcome<std::unique_ptr<WatchSession>>> Rest::watch(Request request) {
       if (!page.items.empty()) options.start_after = page.items.back().key;
       for (auto& item : page.items) {
         if (!selection.key.empty() && item.key != selection.key) continue;
-        auto event = std::make_shared<const ObjectEvent>(
+        EventPtr event = std::make_shared<const ObjectEvent>(
             ObjectEvent::Type::kAdded, std::move(item.key), item.mod_revision,
             std::make_shared<const std::string>(std::move(item.value)), nullptr);
+        event = shown_event(kind, std::move(event));
         if (!selection.is_all() && !selection.matches(event->object())) continue;
         items.push_back({WatchItem::Type::kAdded, std::move(event), {}});
       }
@@ -251,6 +312,7 @@ Task<Result<std::vector<WatchItem>>> WatchSession::next(CallContext ctx) {
     out.reserve(events.size());
     for (auto& event : events) {
       if (!selection_.key.empty() && event->key != selection_.key) continue;
+      event = shown_event(kind_, std::move(event));
       auto type = WatchItem::Type(int(event->type));
       if (!selection_.is_all()) {
         const bool is = event->type != ObjectEvent::Type::kDeleted && selection_.matches(event->object());

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "internal/quota.h"
 #include "internal/rest.h"
+#include "internal/service_account.h"
 #include "internal/workload_completion.h"
 #include "neap/crypto/digest.h"
 
@@ -206,6 +208,8 @@ Task<Outcome<Reply>> Rest::commit_create(const Request& request, std::string key
       // In one commit, so that nothing can enter a namespace after its deletion began.
       ops.push_back(store::Op::check(object_key(*namespaces, "", ns), revision));
     }
+    NEAP_CO_TRY(auto charges, co_await charge_quotas(*this, request, name, nullptr, &object));
+    for (auto& charge : charges) ops.push_back(std::move(charge));
     if (request.parameters.dry_run) {
       NEAP_CO_TRY(const auto found, co_await deps_.store.get(request.ctx, key));
       if (found) co_return already_exists(kind, name);
@@ -216,16 +220,18 @@ Task<Outcome<Reply>> Rest::commit_create(const Request& request, std::string key
     if (done.error().code == Code::kAlreadyExists) co_return already_exists(kind, name);
     if (done.error().code != Code::kAborted && done.error().code != Code::kNotFound)
       co_return std::unexpected(Failure(done.error()));
-    // Either the namespace moved, or the store names the existing key differently: find out which.
+    // Either the namespace or a quota moved, or the store names the existing key differently: find out which.
     NEAP_CO_TRY(const auto found, co_await deps_.store.get(request.ctx, key));
     if (found) co_return already_exists(kind, name);
   }
   co_return fail(Code::kUnavailable, "api.write.contended",
-                 "the namespace changes too fast right now; try again");
+                 "the namespace or its quota changes too fast right now; try again");
 }
 
 Task<Outcome<Reply>> Rest::create(Request& request, Json managed_fields) {
   const auto& kind = *request.kind;
+  if (is_kind(kind, "", "serviceaccounts") && request.what.subresource == "token")
+    co_return co_await create_token(request);
   if (!request.what.subresource.empty())
     co_return fail(Code::kUnimplemented, "api.subresource", "this subresource cannot be created");
   Json object = std::move(request.body);
@@ -261,8 +267,36 @@ Task<Outcome<Reply>> Rest::create(Request& request, Json managed_fields) {
     co_return std::unexpected(checked.error());
   if (auto admitted = co_await admit(request, nullptr, &object, warnings); !admitted)
     co_return std::unexpected(admitted.error());
+  if (is_kind(kind, "", "resourcequotas"))
+    for (auto& warning : unenforced_limits(deps_.kinds, object)) warnings.push_back(std::move(warning));
+  if (request.parameters.keeps_managers && !find_path(object, {"metadata", "managedFields"}))
+    record_create(kind, object, request.parameters.field_manager, deps_.runtime.clock().wall());
   auto key = object_key(kind, request.what.namespace_, name);
   co_return co_await commit_create(request, std::move(key), std::move(object), std::move(warnings));
+}
+
+Task<Outcome<Reply>> Rest::create_token(const Request& request) {
+  if (!deps_.token_issuer)
+    co_return fail(Code::kUnimplemented, "auth.token.no_issuer",
+                   "this server has no key to sign tokens with");
+  const auto& what = request.what;
+  NEAP_CO_TRY(const auto found,
+              co_await deps_.store.get(request.ctx, object_key(*request.kind, what.namespace_, what.name)));
+  if (!found) co_return not_found(*request.kind, what.name);
+  NEAP_CO_TRY(const auto account, parse_json(found->value, kStoredLimits));
+  NEAP_CO_TRY(auto answer,
+              issue_token(*deps_.token_issuer, account, request.body, deps_.runtime.clock().wall()));
+  co_return Reply{.status = 201, .body = std::move(answer), .text = {}, .warnings = {}};
+}
+
+Task<Result<bool>> Rest::is_account_present(CallContext ctx, const auth::Identity& who) {
+  const auto name = account_of(who.user);
+  const auto* kind = deps_.kinds.find("", "v1", "serviceaccounts");
+  if (!name || !kind) co_return true;
+  NEAP_CO_TRY(const auto found, co_await deps_.store.get(ctx, object_key(*kind, name->ns, name->name)));
+  if (!found) co_return false;
+  NEAP_CO_TRY(const auto account, parse_json(found->value, kStoredLimits));
+  co_return who.uid.empty() || who.uid == meta_string(account, "uid");
 }
 
 // The object as it will be stored, from what the client sent; metadata the server owns is carried over.
@@ -297,7 +331,8 @@ Outcome<Json> Rest::updated_object(const Request& request, const Json& before, J
     for (const auto* key :
          {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"})
       keep_member(before, metadata, key);
-    if (request.patch != PatchKind::kApply || !sent_by_patch) keep_member(before, metadata, "managedFields");
+    const auto* managed = metadata.if_contains("managedFields");
+    if (!managed || !managed->is_array()) keep_member(before, metadata, "managedFields");
     metadata.erase("selfLink");
     if (kind.has_status) {
       auto& members = after.get_object();
@@ -345,12 +380,13 @@ Task<Outcome<Reply>> Rest::write_changed(const Request& request, const store::Ke
   if (!applied)
     record_update(*request.kind, before, after, request.parameters.field_manager, request.what.subresource,
                   deps_.runtime.clock().wall());
+  NEAP_CO_TRY(auto ops, co_await charge_quotas(*this, request, request.what.name, &before, &after));
   if (request.parameters.dry_run) co_return answer(after, stored.mod_revision);
   const bool gone =
       is_terminating(after) && finalizer_count(after) == 0 && request.kind->plural != "namespaces";
-  const auto done =
-      gone ? co_await deps_.store.remove(request.ctx, stored.key, stored.mod_revision)
-           : co_await deps_.store.put(request.ctx, stored.key, stored_text(after), stored.mod_revision);
+  if (!gone) ops.push_back(store::Op::put(stored.key, stored_text(after), stored.mod_revision));
+  const auto done = gone ? co_await deps_.store.remove(request.ctx, stored.key, stored.mod_revision)
+                         : co_await deps_.store.commit(request.ctx, std::move(ops));
   if (done) co_return answer(after, *done);
   if (done.error().code == Code::kAborted || done.error().code == Code::kNotFound) {
     lost_race = true;

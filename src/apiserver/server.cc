@@ -4,6 +4,7 @@
 #include "internal/discovery.h"
 #include "internal/front.h"
 #include "internal/local_client.h"
+#include "internal/quota.h"
 #include "internal/rest.h"
 #include "internal/watch_hub.h"
 
@@ -20,10 +21,11 @@ struct ApiServer::Impl {
         options(std::move(o)),
         hub(deps.runtime.executor(), deps.store, {.watcher_queue_max = options.watch_buffer_events}),
         rest({deps.runtime, deps.store, deps.kinds, deps.authorizer, deps.admission, deps.audit, hub,
-              subresources}),
+              subresources, options.token_issuer ? &*options.token_issuer : nullptr}),
         collector(deps.runtime.executor(), rest, {.event_lifetime = options.event_lifetime}),
-        discovery(deps.kinds, subresources, options.version),
-        front(rest, deps.authenticator, discovery, options) {}
+        quotas(deps.runtime.executor(), rest),
+        discovery(deps.kinds, subresources, streams, options.version),
+        front(rest, deps.authenticator, discovery, streams, options) {}
 
   void feed_rbac(const EventPtr& event) {
     if (!rbac || !event->key.starts_with(kRbacPrefix)) return;
@@ -37,9 +39,11 @@ struct ApiServer::Impl {
   Dependencies deps;
   Options options;
   std::vector<ExtraSubresource> subresources;
+  std::vector<StreamSubresource> streams;
   WatchHub hub;
   Rest rest;
   Collector collector;
+  QuotaKeeper quotas;
   Discovery discovery;
   Front front;
   auth::RbacAuthorizer* rbac = nullptr;
@@ -57,23 +61,27 @@ Task<Status> ApiServer::start() {
   NEAP_CO_TRY_VOID(co_await self.hub.start([&self](const EventPtr& event) {
     self.feed_rbac(event);
     self.collector.observe(event);
+    self.quotas.observe(event);
   }));
   if (self.rbac)
     self.hub.for_each(kRbacPrefix, [&self](const std::string&, const WatchHub::Known& known) {
       if (const auto object = parse_json(*known.text)) self.rbac->set(*object);
     });
   self.collector.start();
+  self.quotas.start();
   self.front.set_ready(true);
   co_return ok();
 }
 
 Task<void> ApiServer::stop() {
   impl_->front.set_ready(false);
+  co_await impl_->quotas.stop();
   co_await impl_->collector.stop();
   co_await impl_->hub.stop();
 }
 
 void ApiServer::abandon() {
+  impl_->quotas.abandon();
   impl_->collector.abandon();
   impl_->hub.abandon();
 }
@@ -85,6 +93,7 @@ void ApiServer::add_route(ExtraRoute route) { impl_->front.add_route(std::move(r
 void ApiServer::add_subresource(ExtraSubresource subresource) {
   impl_->subresources.push_back(std::move(subresource));
 }
+void ApiServer::add_stream(StreamSubresource stream) { impl_->streams.push_back(std::move(stream)); }
 void ApiServer::serve_logs(LogSource& logs) { impl_->front.use(logs); }
 void ApiServer::keep_rbac(auth::RbacAuthorizer& rbac) { impl_->rbac = &rbac; }
 std::size_t ApiServer::open_watches() const { return impl_->hub.watchers(); }

@@ -238,6 +238,12 @@ const WatchHub::Known* WatchHub::find(std::string_view key) const {
   return at == known_.end() ? nullptr : &at->second;
 }
 
+std::int64_t WatchHub::count_after(std::string_view prefix, std::string_view key) const {
+  std::int64_t out = 0;
+  for (auto at = known_.upper_bound(key); at != known_.end() && at->first.starts_with(prefix); ++at) ++out;
+  return out;
+}
+
 void WatchHub::for_each(std::string_view prefix,
                         const std::function<void(const std::string&, const Known&)>& visit) const {
   for (auto at = known_.lower_bound(prefix); at != known_.end() && at->first.starts_with(prefix); ++at)

@@ -34,7 +34,8 @@ std::string sign_token(const crypto::PrivateKey& key, std::string_view issuer, c
                                {"aud", claims.audience},
                                {"iat", unix_seconds(claims.issued_at)},
                                {"exp", unix_seconds(claims.expires_at)},
-                               {"groups", std::move(groups)}};
+                               {"groups", std::move(groups)},
+                               {"uid", claims.uid}};
   auto text = crypto::to_base64url(to_text(header)) + '.' + crypto::to_base64url(to_text(body));
   text += '.' + crypto::to_base64url(key.sign(text));
   return text;
@@ -77,6 +78,7 @@ Result<Identity> verify_token(const crypto::PublicKey& key, std::string_view iss
                   "the token was issued in the future: a clock is wrong, here or at the issuer");
   Identity out{
       .user = std::string(get_string(*body, "sub")), .groups = {}, .node = {}, .authenticated = true};
+  out.uid = get_string(*body, "uid");
   if (out.user.empty()) return refuse("syntax", "the token names no subject");
   if (const auto* groups = find_path(*body, {"groups"}); groups && groups->is_array())
     for (const auto& group : groups->get_array())

@@ -411,8 +411,7 @@ def main():
     parser.add_argument("--store", default="sqlite")
     parser.add_argument("--only", default="")
     ARGUMENTS = parser.parse_args()
-    places = {"newest": "kubectl-newest/kubectl", "1.20": "kubectl-1.20/usr/bin/kubectl"}
-    ARGUMENTS.kubectl = os.path.join(ARGUMENTS.dependencies, places[ARGUMENTS.version])
+    ARGUMENTS.kubectl = os.path.join(ARGUMENTS.dependencies, "kubectl-" + ARGUMENTS.version, "kubectl")
     if not os.access(ARGUMENTS.kubectl, os.X_OK):
         sys.exit("%s is missing; run tools/bootstrap_kubectl.sh" % ARGUMENTS.kubectl)
     SERVER = Server(ARGUMENTS.server, ARGUMENTS.store)

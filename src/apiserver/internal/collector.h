@@ -45,7 +45,10 @@ class Collector {
   Task<bool> handle(std::string key);
   Task<bool> collect_dependent(std::string key, Json object, Revision revision);
   Task<bool> finish_owner(std::string key, Json object, Revision revision);
+  // Work goes first, then everything else.
   Task<bool> empty_namespace(std::string key, Json object, Revision revision);
+  Task<void> tell_remaining(std::string key, Json object, Revision revision,
+                            std::map<std::string, std::size_t> remaining);
   Task<bool> owner_exists(const Json& reference, std::string_view ns);
   const api::KindEntry* kind_of(std::string_view key) const;
 

@@ -17,8 +17,8 @@ namespace neap::apiserver {
 class Discovery {
  public:
   Discovery(const api::KindTable& kinds, const std::vector<ExtraSubresource>& subresources,
-            std::string version)
-      : kinds_(kinds), subresources_(subresources), version_(std::move(version)) {}
+            const std::vector<StreamSubresource>& streams, std::string version)
+      : kinds_(kinds), subresources_(subresources), streams_(streams), version_(std::move(version)) {}
   // Nothing for a path that is not discovery's.
   std::optional<io::HttpResponse> answer(const io::HttpRequest& request) const;
 
@@ -42,6 +42,7 @@ class Discovery {
 
   const api::KindTable& kinds_;
   const std::vector<ExtraSubresource>& subresources_;
+  const std::vector<StreamSubresource>& streams_;
   const std::string version_;
   mutable std::map<std::string, Document, std::less<>> documents_;
   mutable std::optional<api::OpenApi> open_api_;

@@ -1,8 +1,10 @@
 // Front: HTTP in, Rest out. Credentials, limits and media types are its business; what a request means is
 // Rest's.
 //
-// 1. A request is counted against one of two pools, the agents' or everyone else's, so that no crowd of
-//    users can keep an agent from reporting. Watches are counted apart.
+// 1. A request needs a seat in one of two pools, the agents' or everyone else's, so that no crowd of users
+// can
+//    keep an agent from reporting; within a pool seats are shared out fairly among users (fair_queue.h).
+//    Watches are counted apart.
 // 2. A body above the limit is refused without reading on, and its connection closes.
 #pragma once
 
@@ -12,6 +14,7 @@
 #include <vector>
 
 #include "internal/discovery.h"
+#include "internal/fair_queue.h"
 #include "internal/rest.h"
 #include "neap/apiserver/log_source.h"
 
@@ -25,19 +28,32 @@ struct LogRequest {
 class Front {
  public:
   Front(Rest& rest, const Authenticator& authenticator, const Discovery& discovery,
-        const ApiServer::Options& options)
-      : rest_(rest), authenticator_(authenticator), discovery_(discovery), options_(options) {}
+        const std::vector<StreamSubresource>& streams, const ApiServer::Options& options)
+      : rest_(rest),
+        authenticator_(authenticator),
+        discovery_(discovery),
+        streams_(streams),
+        options_(options),
+        nodes_(rest.dependencies().runtime.executor(), pool_of(options.node_requests_max)),
+        others_(rest.dependencies().runtime.executor(), pool_of(options.requests_max)),
+        watches_(rest.dependencies().runtime.executor(), watch_pool_of(options.watches_max)) {}
   void add_route(ExtraRoute route) { routes_.push_back(std::move(route)); }
   void set_ready(bool ready) { ready_ = ready; }
   void use(LogSource& logs) { logs_ = &logs; }
   Task<void> handle(io::HttpExchange& exchange);
 
  private:
-  struct Pool {
-    std::size_t in_flight = 0;
-  };
-  class Seat;
+  // No flow takes more than half of a pool.
+  static FairQueue::Options pool_of(std::size_t seats) {
+    return {.seats = seats, .flow_seats = (seats + 1) / 2};
+  }
+  // A watch that finds no seat is told so at once: it would hold one for minutes.
+  static FairQueue::Options watch_pool_of(std::size_t seats) {
+    return {.seats = seats, .flow_seats = (seats + 1) / 2, .flow_waiting_max = 0};
+  }
   const ExtraRoute* find_route(std::string_view path) const;
+  const StreamSubresource* find_stream(const auth::Attributes& what) const;
+  Task<void> handle_stream(io::HttpExchange& exchange, const StreamSubresource& stream, Request request);
   Task<void> handle_resource(io::HttpExchange& exchange, RequestInfo info, auth::Identity who);
   Task<void> handle_watch(io::HttpExchange& exchange, Request request);
   // log_route.cc
@@ -51,9 +67,10 @@ class Front {
   Rest& rest_;
   const Authenticator& authenticator_;
   const Discovery& discovery_;
+  const std::vector<StreamSubresource>& streams_;
   const ApiServer::Options& options_;
   std::vector<ExtraRoute> routes_;
-  Pool nodes_, others_, watches_;
+  FairQueue nodes_, others_, watches_;
   bool ready_ = false;
   LogSource* logs_ = nullptr;
 };

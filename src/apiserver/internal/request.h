@@ -29,6 +29,7 @@ struct Parameters {
   std::optional<bool> send_initial_events;
   std::int64_t timeout_seconds = 0;  // 0: the server's choice
   std::string field_manager;
+  bool keeps_managers = false;  // a creation records its manager
   // Set when the answer is wanted as a Table: "None", "Metadata" or "Object" beside each row.
   std::optional<std::string> table;
   api::Strictness strictness = api::Strictness::kWarn;
@@ -74,6 +75,8 @@ std::unexpected<Error> forbidden(const auth::Identity& who, const auth::Attribut
 std::unexpected<Error> bad_request(std::string reason, std::string message);
 std::unexpected<Failure> invalid(const api::KindEntry& kind, std::string_view name,
                                  const std::vector<api::FieldProblem>& problems);
+// 405: a kind that shows another's objects takes no writes.
+std::unexpected<Failure> view_is_read(const api::KindEntry& kind);
 // The Status of a failure, with details.
 Json status_of(const Failure& failure, const auth::Attributes& what, const api::KindEntry* kind);
 int http_status_of(const Failure& failure);

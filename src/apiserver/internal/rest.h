@@ -61,6 +61,7 @@ class Rest {
     AuditSink audit;
     WatchHub& hub;
     const std::vector<ExtraSubresource>& subresources;
+    const TokenIssuer* token_issuer = nullptr;
   };
   explicit Rest(Dependencies dependencies) : deps_(std::move(dependencies)) {}
 
@@ -73,6 +74,8 @@ class Rest {
   // Writes of the server itself: no authorization, no admission.
   Task<Outcome<Reply>> remove_now(CallContext ctx, const api::KindEntry& kind, std::string ns,
                                   std::string name, std::string uid);
+  // False for the token of a ServiceAccount that is gone, or was made anew since.
+  Task<Result<bool>> is_account_present(CallContext ctx, const auth::Identity& who);
   Task<Status> create_namespace(CallContext ctx, std::string name);
   const Dependencies& dependencies() const { return deps_; }
 
@@ -85,6 +88,7 @@ class Rest {
   // rest_write.cc
   // `managed_fields`: an array when server-side apply made the object.
   Task<Outcome<Reply>> create(Request& request, Json managed_fields = nullptr);
+  Task<Outcome<Reply>> create_token(const Request& request);
   Task<Outcome<Reply>> update(const Request& request);
   Task<Outcome<Reply>> patch(const Request& request);
   Task<Outcome<Reply>> write_changed(const Request& request, const store::KeyValue& stored, Json before,
@@ -120,7 +124,9 @@ void strategic_merge(Json& target, const Json& patch);
 // metadata.managedFields. A conflict with another manager is a Failure unless `force`.
 Outcome<Json> apply_configuration(const api::KindEntry& kind, const Json* live, const Json& applied,
                                   std::string_view manager, bool force, WallTime now);
-// Gives what an update changed to its manager, on objects somebody applies.
+// Makes `manager` the owner of everything a new object says.
+void record_create(const api::KindEntry& kind, Json& object, std::string_view manager, WallTime now);
+// Gives what an update changed to its manager, on objects that have managers.
 void record_update(const api::KindEntry& kind, const Json& before, Json& after, std::string_view manager,
                    std::string_view subresource, WallTime now);
 

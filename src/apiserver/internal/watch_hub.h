@@ -108,6 +108,8 @@ class WatchHub {
     Revision revision{};
   };
   const Known* find(std::string_view key) const;
+  // Keys under `prefix` behind `key`.
+  std::int64_t count_after(std::string_view prefix, std::string_view key) const;
   // Visits all keys under `prefix`, in order.
   void for_each(std::string_view prefix,
                 const std::function<void(const std::string& key, const Known&)>& visit) const;

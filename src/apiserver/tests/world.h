@@ -33,7 +33,10 @@ class World {
       : sim_(7),
         machine_(sim_.add_machine("hq")),
         store_(runtime().executor()),
-        authenticator_(runtime().clock(), tokens_, {}) {
+        key_(*crypto::PrivateKey::generate(crypto::KeyKind::kEd25519)),
+        authenticator_(
+            runtime().clock(), tokens_,
+            {.signed_tokens = StandardAuthenticator::SignedTokens{key_.public_key(), "neap", "neap"}}) {
     tokens_.add("admin", {.user = "admin", .groups = {"system:masters"}, .node = {}, .authenticated = true});
     tokens_.add("alice", {.user = "alice", .groups = {"team-a"}, .node = {}, .authenticated = true});
     tokens_.add("node", auth::identity_of_certificate("system:node:press-7", {"system:nodes"}));
@@ -98,6 +101,7 @@ class World {
     co_return;
   }
   void start(ApiServer::Options options) {
+    options.token_issuer = TokenIssuer{key_, "neap", "neap"};
     authorizer_.emplace(nodes_, rbac_);
     server_ = std::make_unique<ApiServer>(
         ApiServer::Dependencies{.runtime = runtime(),
@@ -146,6 +150,7 @@ class World {
   io::SimMachine& machine_;
   store::MemoryStore store_;
   auth::BearerTokenTable tokens_;
+  crypto::PrivateKey key_;
   StandardAuthenticator authenticator_;
   auth::RbacAuthorizer rbac_;
   auth::NodeAuthorizer nodes_;

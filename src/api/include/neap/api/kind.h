@@ -43,6 +43,8 @@ struct KindEntry {
   bool namespaced = true;
   bool has_status = true;
   bool has_scale = false;
+  // Plural of the neap.dev kind whose objects this kind shows: nothing is stored under it, it is only read.
+  std::string view_of;
   std::vector<Column> columns;                 // after NAME, before AGE
   std::vector<std::string> selectable_fields;  // beside metadata.name and metadata.namespace
   // OpenAPI v3 schema object of the whole document; metadata is written out.

@@ -27,14 +27,15 @@ class OpenApi {
   const std::string& index() const { return index_; }
   const Document* find(std::string_view path) const;
   std::span<const Document> all() const { return documents_; }
-  // The answer to GET /openapi/v2 that clients before 1.29 insist on: an empty swagger document in
-  // protobuf, of media type application/com.github.proto-openapi.spec.v2.v1.0+protobuf.
-  static std::string_view empty_v2();
 
  private:
   std::vector<Document> documents_;
   std::string index_;
 };
+
+// The answer to GET /openapi/v2 that clients before 1.29 insist on: a gnostic document in protobuf, of media
+// type application/com.github.proto-openapi.spec.v2.v1.0+protobuf.
+std::string openapi_v2(const KindTable& kinds, const OpenApi& documents);
 
 // The reference page of all kinds, in Markdown.
 std::string reference_page(const KindTable& kinds);

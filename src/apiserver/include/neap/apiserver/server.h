@@ -54,6 +54,14 @@ class StandardAuthenticator : public Authenticator {
   const Options options_;
 };
 
+// Signs the tokens that ServiceAccounts get by TokenRequest; a StandardAuthenticator with its public key
+// takes them.
+struct TokenIssuer {
+  crypto::PrivateKey key;  // Ed25519
+  std::string issuer, audience;
+  Duration lifetime_max = 24h;
+};
+
 // One line for each request that changes something or was refused.
 struct AuditRecord {
   auth::Identity who;
@@ -80,6 +88,15 @@ struct ExtraSubresource {
 
 class LogSource;  // log_source.h
 
+// GET or POST .../namespaces/NS/PLURAL/NAME/SUBRESOURCE whose answer is no object: `pods/log` and the like.
+// The caller is authenticated and may (verb `get` or `create` on PLURAL/SUBRESOURCE); the exchange counts as
+// a watch.
+struct StreamSubresource {
+  std::string plural, subresource;
+  std::function<Task<void>(io::HttpExchange&, const auth::Identity&, std::string ns, std::string name)>
+      handler;
+};
+
 class ApiServer {
  public:
   struct Dependencies {
@@ -102,6 +119,7 @@ class ApiServer {
     std::size_t watches_max = 20'000;
     Duration event_lifetime = std::chrono::hours(1);  // of v1 Events
     std::string version = "v0.1.0";
+    std::optional<TokenIssuer> token_issuer = {};  // none: TokenRequest is refused
   };
   ApiServer(Dependencies dependencies, Options options);
   ~ApiServer();
@@ -113,7 +131,8 @@ class ApiServer {
   io::HttpHandler handler();
   void add_route(ExtraRoute route);
   void add_subresource(ExtraSubresource subresource);
-  // Serves GET .../allocations/NAME/log from there. It must outlive the server.
+  void add_stream(StreamSubresource stream);
+  // Serves GET .../allocations/NAME/log and .../pods/NAME/log from there. It must outlive the server.
   void serve_logs(LogSource& logs);
   // Keeps `rbac` equal to the stored roles and bindings. Call before start(); it must outlive the server.
   void keep_rbac(auth::RbacAuthorizer& rbac);

@@ -19,6 +19,7 @@ struct Identity {
   std::vector<std::string> groups;  // "system:masters", "system:nodes", ...
   std::string node;                 // set for agents: the node they are limited to
   bool authenticated = false;
+  std::string uid = {};  // of the ServiceAccount object a token was issued for
 };
 
 // What is asked of the API: resource requests, or plain paths ("nonResource").

@@ -91,6 +91,7 @@ struct TokenClaims {
   std::vector<std::string> groups;
   std::string audience;
   WallTime issued_at{}, expires_at{};
+  std::string uid = {};  // of the ServiceAccount object: a token dies with it
 };
 // `key` must be Ed25519 (asserted).
 std::string sign_token(const crypto::PrivateKey& key, std::string_view issuer, const TokenClaims& claims);

@@ -1,4 +1,4 @@
-module neap.dev/tests/peers/kubectl-newest
+module neap.dev/tests/peers/kubectl
 
 go 1.26.0
 

@@ -1,0 +1,103 @@
+#include "internal/fair_queue.h"
+
+#include <algorithm>
+
+namespace neap::apiserver {
+
+// A waiting request's entry in its flow's queue, taken out again whichever way the wait ends.
+class FairQueue::Place {
+ public:
+  Place(FairQueue& queue, std::string flow)
+      : queue_(queue), flow_(std::move(flow)), waiter_(queue.executor_) {
+    queue_.flows_[flow_].waiters.push_back(&waiter_);
+    ++queue_.waiting_;
+  }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  ~Place() {
+    if (waiter_.granted && !taken_) {
+      queue_.release(flow_);
+    } else if (!waiter_.granted) {
+      auto& waiters = queue_.flows_[flow_].waiters;
+      waiters.erase(std::ranges::find(waiters, &waiter_));
+      --queue_.waiting_;
+      queue_.drop_if_idle(flow_);
+    }
+  }
+  Waiter& waiter() { return waiter_; }
+  Seat take() {
+    taken_ = true;
+    return {queue_, flow_};
+  }
+
+ private:
+  FairQueue& queue_;
+  const std::string flow_;
+  Waiter waiter_;
+  bool taken_ = false;
+};
+
+void FairQueue::seat(Flow& flow) {
+  ++in_use_;
+  ++flow.in_use;
+  flow.served_at = ++turns_;
+}
+
+void FairQueue::drop_if_idle(const std::string& name) {
+  const auto at = flows_.find(name);
+  if (at != flows_.end() && at->second.in_use == 0 && at->second.waiters.empty()) flows_.erase(at);
+}
+
+void FairQueue::release(const std::string& name) {
+  const auto at = flows_.find(name);
+  --in_use_;
+  --at->second.in_use;
+  grant();
+  drop_if_idle(name);
+}
+
+void FairQueue::grant() {
+  while (in_use_ < options_.seats && waiting_ > 0) {
+    Flow* next = nullptr;
+    for (auto& [name, flow] : flows_) {
+      if (flow.waiters.empty() || flow.in_use >= options_.flow_seats) continue;
+      if (!next || std::pair(flow.in_use, flow.served_at) < std::pair(next->in_use, next->served_at))
+        next = &flow;
+    }
+    if (!next) return;
+    auto* waiter = next->waiters.front();
+    next->waiters.pop_front();
+    --waiting_;
+    seat(*next);
+    waiter->granted = true;
+    waiter->event.set();
+  }
+}
+
+Task<Result<FairQueue::Seat>> FairQueue::take(CallContext ctx, std::string flow) {
+  const auto refusal = [] {
+    return fail(Code::kResourceExhausted, "api.requests.too_many",
+                "the server has received too many requests and has asked us to try again later");
+  };
+  const auto at = flows_.find(flow);
+  const auto mine = at == flows_.end() ? std::size_t{0} : at->second.in_use;
+  // Whoever waits in this flow came first; those of other flows wait because their flow is full.
+  const bool is_next = at == flows_.end() || at->second.waiters.empty();
+  if (in_use_ < options_.seats && mine < options_.flow_seats && is_next) {
+    seat(flows_[flow]);
+    co_return Seat(*this, std::move(flow));
+  }
+  const auto ahead = at == flows_.end() ? std::size_t{0} : at->second.waiters.size();
+  if (ahead >= options_.flow_waiting_max || waiting_ >= options_.waiting_max || options_.seats == 0)
+    co_return refusal();
+  Place place(*this, std::move(flow));
+  const auto waited =
+      co_await place.waiter().event.wait(ctx.with_deadline(executor_.now() + options_.wait_max));
+  // Both may have happened by now; a seat that was given counts.
+  if (place.waiter().granted) co_return place.take();
+  if (waited) co_return refusal();
+  if (waited.error().code == Code::kDeadlineExceeded) co_return refusal();
+  co_return std::unexpected(waited.error());
+}
+
+}  // namespace neap::apiserver

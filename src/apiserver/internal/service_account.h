@@ -1,0 +1,21 @@
+// ServiceAccounts as identities: tokens issued for them, and whether the account of a token is still there.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "internal/rest.h"
+
+namespace neap::apiserver {
+
+struct AccountName {
+  std::string_view ns, name;
+};
+// Of "system:serviceaccount:NS:NAME"; nothing for other users.
+std::optional<AccountName> account_of(std::string_view user);
+std::vector<std::string> groups_of_account(std::string_view ns);
+
+// A TokenRequest (authentication.k8s.io/v1) for the account that lies at `account`, answered with its token.
+Outcome<Json> issue_token(const TokenIssuer& issuer, const Json& account, const Json& asked, WallTime now);
+
+}  // namespace neap::apiserver

@@ -73,6 +73,29 @@ TEST(Ledger, what_was_appended_is_read_back_in_order_also_after_reopening) {
   });
 }
 
+TEST(Ledger, an_entry_that_could_not_be_read_back_does_not_enter_as_it_is) {
+  in_world([](io::SimMachine& machine) -> Task<void> {
+    auto ledger = co_await open(machine.runtime());
+    const std::string bad = "a\xff|\xc3|\xe0\x80\x80|\xed\xa0\x80|\xf4\x90\x80\x80|\xe2\x82";
+    EXPECT_TRUE(co_await ledger->append(Json{{"name", bad}, {"good", "\xe2\x82\xac\xf0\x9f\x98\x80"}}));
+    Json deep = 1;
+    for (int i = 0; i < 100; ++i) deep = JsonObject{{"a", deep}};
+    EXPECT_FALSE(co_await ledger->append(deep));
+    EXPECT_TRUE(co_await ledger->append(body_of(2)));
+    co_await ledger->close();
+    ledger = co_await open(machine.runtime());
+    const auto entries = co_await ledger->read(0, 10);
+    EXPECT_TRUE(entries);
+    if (!entries) co_return;
+    EXPECT_EQ(entries->size(), 2u);
+    const std::string r = "\xef\xbf\xbd";
+    EXPECT_EQ(get_string(entries->at(0).body, "name"),
+              "a" + r + "|" + r + "|" + r + r + r + "|" + r + r + r + "|" + r + r + r + r + "|" + r + r);
+    EXPECT_EQ(get_string(entries->at(0).body, "good"), "\xe2\x82\xac\xf0\x9f\x98\x80");
+    EXPECT_EQ(entries->at(1).body, body_of(2));
+    co_await ledger->close();
+  });
+}
 TEST(Ledger, appends_that_wait_together_get_sequences_without_gaps_and_oversized_ones_are_refused) {
   in_world([](io::SimMachine& machine) -> Task<void> {
     auto ledger = co_await open(machine.runtime());

@@ -14,7 +14,7 @@ import unittest
 from neap_process import SOURCE, ServerTest
 
 EXAMPLES = SOURCE / "examples/documents"
-KUBECTL = [SOURCE / "build/deps/kubectl-newest/kubectl", SOURCE / "build/deps/kubectl-1.20/usr/bin/kubectl"]
+KUBECTL = [SOURCE / "build/deps/kubectl-newest/kubectl", SOURCE / "build/deps/kubectl-1.20/kubectl"]
 NEAP = "/apis/neap.dev/v1"
 
 

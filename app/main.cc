@@ -12,6 +12,7 @@
 #include "lab.h"
 #include "neap/cli/command.h"
 #include "server_process.h"
+#include "state_backup.h"
 
 extern char** environ;
 
@@ -143,6 +144,47 @@ int run_up(int argc, char** argv) {
   return serve<Lab>(*runtime, options);
 }
 
+// Opens no store and serves nothing: two commands on files.
+int copy_state(const std::function<Result<BackupSummary>(io::Runtime&)>& copy, std::string_view what,
+               const std::string& result) {
+  auto runtime = io::RealRuntime::create();
+  const auto done = runtime->run_task(runtime->offload([&] { return copy(*runtime); }));
+  if (!done) {
+    std::fprintf(stderr, "neap: %s\n", done.error().to_string().c_str());
+    return 1;
+  }
+  fmt::print("{} {}: revision {}, {} files, {} bytes, {}\n", what, result, to_number(done->revision),
+             done->files, done->bytes, done->digest.to_string());
+  return 0;
+}
+
+int run_backup(int argc, char** argv) {
+  CLI::App app(
+      "Copies everything a server keeps into one file, also while it runs and writes: objects, ledgers, "
+      "registry, "
+      "and its private keys. Keep the file as safe as the server.",
+      "neap backup");
+  std::string state, to;
+  app.add_option("--state", state, "Directory of `neap server --state`")->required();
+  app.add_option("--to", to, "File to make; it must not exist")->required();
+  CLI11_PARSE(app, argc, argv);
+  return copy_state([&](io::Runtime& r) { return write_state_backup(r, absolute(state), absolute(to)); },
+                    "backed up", to);
+}
+
+int run_restore(int argc, char** argv) {
+  CLI::App app(
+      "Makes a state directory from a backup; then start `neap server --state DIR` and stop the old one for "
+      "good.",
+      "neap restore");
+  std::string from, state;
+  app.add_option("--from", from, "File that `neap backup` wrote")->required();
+  app.add_option("--state", state, "Directory to make; absent or empty")->required();
+  CLI11_PARSE(app, argc, argv);
+  return copy_state([&](io::Runtime& r) { return restore_state_backup(r, absolute(from), absolute(state)); },
+                    "restored", state);
+}
+
 int run_cli(int argc, char** argv) {
   auto runtime = io::RealRuntime::create();
   return runtime->run_task(cli::run_command(cli::make_process_context(*runtime, environ),
@@ -157,5 +199,7 @@ int main(int argc, char** argv) {
   if (command == "server") return neap::app::run_server(argc - 1, argv + 1);
   if (command == "agent") return neap::app::run_agent(argc - 1, argv + 1);
   if (command == "up") return neap::app::run_up(argc - 1, argv + 1);
+  if (command == "backup") return neap::app::run_backup(argc - 1, argv + 1);
+  if (command == "restore") return neap::app::run_restore(argc - 1, argv + 1);
   return neap::app::run_cli(argc, argv);
 }

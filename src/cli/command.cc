@@ -255,7 +255,10 @@ Task<int> run_command(CliContext context, std::vector<std::string> argv) {
                  "File that names the server (else NEAP_KUBECONFIG, KUBECONFIG, ~/.kube/config)");
   app.add_option("--context", line.globals.context, "Context of that file");
   app.add_option("-n,--namespace", line.globals.namespace_, "Project (else the context's, else default)");
-  app.footer("`neap up`, `neap server` and `neap agent` start the processes themselves.");
+  app.footer(
+      "`neap up`, `neap server` and `neap agent` start the processes themselves; `neap backup` and `neap "
+      "restore` "
+      "copy what a server keeps.");
   add_object_commands(app, line);
   add_answer_commands(app, line);
   add_server_commands(app, line);

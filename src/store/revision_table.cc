@@ -10,6 +10,9 @@ namespace neap::store::internal {
 namespace {
 
 constexpr std::string_view kSchemaVersion = "1";
+// Stands for a jump of the revision; below no prefix that anybody lists.
+constexpr std::string_view kSkipMarkerKey = "/store/skipped-revisions";
+constexpr std::size_t kSkipForgetRows = 4096;
 
 constexpr const char* kSchema = R"(
 CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -331,6 +334,40 @@ Status RevisionTable::forget(Revision target, std::size_t rows, BatchOutcome& ou
   forgotten_through_ = passed.back().id;
   NEAP_TRY(auto s, writer_->statement("UPDATE meta SET value=?1 WHERE name='forgotten_through'"));
   return s->bind(1, forgotten_through_).run();
+}
+
+Result<Revision> RevisionTable::skip_revisions(std::uint64_t count) {
+  for (bool forgot_all = false; !forgot_all;) {
+    const auto outcome = apply({}, newest_, kSkipForgetRows);
+    NEAP_TRY_VOID(outcome.transaction);
+    forgot_all = outcome.forgot_all;
+  }
+  std::lock_guard guard(writer_mutex_);
+  if (auto written = write_marker(count); !written) {
+    (void)writer_->execute("ROLLBACK");
+    return fail(std::move(written).error());
+  }
+  return newest_;
+}
+
+// The newest row carries the revision, so the jump is a row; the history begins at it.
+Status RevisionTable::write_marker(std::uint64_t count) {
+  NEAP_TRY_VOID(writer_->execute("BEGIN IMMEDIATE"));
+  newest_ = Revision{to_number(newest_) + count};
+  CommitOutcome ignored;
+  const EventId id = event_id(newest_, 0);
+  NEAP_TRY_VOID(apply_op(Op::put(std::string(kSkipMarkerKey), fmt::format("skipped {} revisions", count)), id,
+                         ignored));
+  {
+    NEAP_TRY(auto s, writer_->statement("DELETE FROM revisions WHERE key=?1 AND id<?2"));
+    NEAP_TRY_VOID(s->bind(1, kSkipMarkerKey).bind(2, id).run());
+  }
+  {
+    NEAP_TRY(auto s, writer_->statement("UPDATE meta SET value=?1 WHERE name='forgotten_through'"));
+    NEAP_TRY_VOID(s->bind(1, id).run());
+  }
+  forgotten_through_ = id;
+  return writer_->execute("COMMIT");
 }
 
 Status RevisionTable::checkpoint(bool truncate) {

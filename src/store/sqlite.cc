@@ -131,4 +131,25 @@ Status Connection::checkpoint(bool truncate) {
   return ok();
 }
 
+Status copy_database(const std::string& from, const std::string& to) {
+  // Pages a step; between two of them the thread can be scheduled away without holding anything of SQLite.
+  constexpr int kStepPages = 1024;
+  NEAP_TRY(auto source, Connection::open(from, "", true));
+  NEAP_TRY(auto target, Connection::open(to, "", false));
+  // Whoever asked for the copy syncs it or throws it away.
+  NEAP_TRY_VOID(target->execute("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF"));
+  // A read transaction over all steps: without it each commit of the server would start the copy anew.
+  NEAP_TRY_VOID(source->execute("BEGIN"));
+  NEAP_TRY([[maybe_unused]] const auto seen, source->text("SELECT count(*) FROM sqlite_master"));
+  sqlite3_backup* backup = sqlite3_backup_init(target->handle(), "main", source->handle(), "main");
+  if (!backup) return sqlite_failed(target->handle(), sqlite3_errcode(target->handle()), "starting the copy");
+  int rc = SQLITE_OK;
+  do rc = sqlite3_backup_step(backup, kStepPages);
+  while (rc == SQLITE_OK);
+  const int finished = sqlite3_backup_finish(backup);
+  if (rc != SQLITE_DONE || finished != SQLITE_OK)
+    return sqlite_failed(nullptr, rc != SQLITE_DONE ? rc : finished, fmt::format("copying {}", from));
+  return source->execute("COMMIT");
+}
+
 }  // namespace neap::store::internal

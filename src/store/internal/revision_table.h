@@ -46,6 +46,8 @@ class RevisionTable {
   BatchOutcome apply(std::span<const std::vector<Op>> commits, Revision forget_target,
                      std::size_t forget_rows);
   Status checkpoint(bool truncate);
+  // Forgets all history and raises the revision by `count`, at least 1; returns the new one.
+  Result<Revision> skip_revisions(std::uint64_t count);
 
   Result<std::optional<KeyValue>> get(const std::string& key);
   Result<ListPage> list(const std::string& prefix, const ListOptions& options);
@@ -59,6 +61,7 @@ class RevisionTable {
   static Status verify_rows(Connection& writer);
   Status apply_commit(const std::vector<Op>& ops, CommitOutcome& out);
   Status apply_op(const Op& op, EventId id, CommitOutcome& out);
+  Status write_marker(std::uint64_t count);
   Status forget(Revision target, std::size_t rows, BatchOutcome& out);
 
   std::unique_ptr<Lock> lock_;

@@ -55,6 +55,7 @@ class Connection {
   std::uint64_t wal_pages() const { return wal_pages_; }
   // Moves WAL frames into the database; `truncate` also empties the WAL.
   Status checkpoint(bool truncate);
+  sqlite3* handle() { return db_; }
 
  private:
   explicit Connection(sqlite3* db) : db_(db) {}
@@ -62,5 +63,9 @@ class Connection {
   std::uint64_t wal_pages_ = 0;
   std::map<const char*, sqlite3_stmt*> statements_;
 };
+
+// Copies the database file `from`, which other processes may be writing, into the new file `to`, as it is
+// at one moment. Not synced.
+Status copy_database(const std::string& from, const std::string& to);
 
 }  // namespace neap::store::internal

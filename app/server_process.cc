@@ -16,6 +16,7 @@
 #include "neap/store/sqlite_store.h"
 #include "neap/transfer/receiver.h"
 #include "node_streams.h"
+#include "plan_route.h"
 #include "policy_admission.h"
 #include "registry_publisher.h"
 #include "registry_route.h"
@@ -299,6 +300,9 @@ void ServerProcess::Impl::add_routes() {
                     return reply_json(e, [this, project](Json) -> Task<Result<Json>> {
                       co_return metering->report(loop->state(), project);
                     });
+                  }});
+  api->add_route({.prefix = "/neap/v1/plan", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
+                    return serve_plan(e, *loop);
                   }});
   api->add_route({.prefix = "/neap/v1/focus", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
                     return serve_usage_export(e, *usage, loop->state(), options.site);

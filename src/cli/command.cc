@@ -29,6 +29,7 @@ struct Line {
   DeleteOptions remove;
   WaitOptions wait;
   ExplainOptions explain;
+  PlanOptions plan;
   CostOptions cost;
   AuditOptions audit;
   TopOptions top;
@@ -131,6 +132,17 @@ void add_answer_commands(CLI::App& app, Line& line) {
   explain->add_option("what", line.explain.word,
                       "KIND/NAME, KIND or KIND.field.field; nothing lists the kinds");
   add_output(explain, line.explain.output);
+
+  auto* plan = add_command(app, "plan", "Where documents would run and what they would cost, beside what-ifs",
+                           line, [&line](Session& session) { return run_plan(session, line.plan); });
+  plan->add_option("-f,--filename", line.plan.files,
+                   "YAML or JSON file with a TrainingJob or InferenceService")
+      ->required()
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  plan->add_option("--duration", line.plan.duration,
+                   "How long it runs, like 8h (else its own expectedDuration, else 1h)");
+  add_output(plan, line.plan.output);
 
   auto* cost = add_command(app, "cost", "The bill, and what it would have been elsewhere", line,
                            [&line](Session& session) { return run_cost(session, line.cost); });

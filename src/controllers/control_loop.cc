@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "internal/reconciler.h"
+#include "internal/what_if.h"
 #include "neap/base/task_group.h"
 #include "neap/controllers/controller.h"
 
@@ -61,6 +62,7 @@ struct ControlLoop::Impl {
   Task<Status> list_and_watch(client::ResourcePath path, Apply apply, Clear clear, bool& synced);
   template <class Apply, class Clear>
   Task<void> follow_path(client::ResourcePath path, Apply apply, Clear clear);
+  Pass view_of(const ClusterState& seen);
   Task<void> run();
   Task<void> pass();
 };
@@ -173,20 +175,24 @@ Task<void> ControlLoop::Impl::follow_leases() {
   co_await follow_path(path, apply, clear);
 }
 
+Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
+  return {.runtime = deps.runtime,
+          .client = deps.client,
+          .publisher = deps.publisher,
+          .decisions = deps.decisions,
+          .options = options,
+          .state = seen,
+          .reserved = reserved,
+          .ctx = tasks.context()};
+}
+
 Task<void> ControlLoop::Impl::pass() {
   if (const auto now = changed.generation(); pictured != now) {
     picture = state;
     pictured = now;
   }
   reserved.settle(picture, deps.runtime.executor().now());
-  const Pass view{.runtime = deps.runtime,
-                  .client = deps.client,
-                  .publisher = deps.publisher,
-                  .decisions = deps.decisions,
-                  .options = options,
-                  .state = picture,
-                  .reserved = reserved,
-                  .ctx = tasks.context()};
+  const auto view = view_of(picture);
   using Step = Task<Status> (*)(const Pass&);
   static constexpr std::pair<const char*, Step> kSteps[] = {{"nodes", reconcile_nodes},
                                                             {"documents", reconcile_documents},
@@ -240,5 +246,8 @@ void ControlLoop::start() {
 Task<void> ControlLoop::stop() { co_await impl_->tasks.stop(); }
 void ControlLoop::abandon() { impl_->tasks.abandon(); }
 const ClusterState& ControlLoop::state() const { return impl_->state; }
+Result<Json> ControlLoop::what_if(const Json& object, const std::string& project, Duration duration) const {
+  return controllers::what_if(impl_->view_of(impl_->state), object, project, duration);
+}
 
 }  // namespace neap::controllers

@@ -103,7 +103,8 @@ scheduler::Node to_scheduler(const api::Node& node, const HeldByNode& held_by) {
   return out;
 }
 
-// A rule that does not compile is an error, not a rule less: it may be the one that keeps work in.
+}  // namespace
+
 Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project,
                                         const std::string& owner) {
   scheduler::Snapshot out;
@@ -140,6 +141,8 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
   out.prices = price_book_of(pass.state);
   return out;
 }
+
+namespace {
 
 scheduler::ReplicaResources to_scheduler(const api::Resources& resources) {
   scheduler::ReplicaResources out;
@@ -255,7 +258,8 @@ Result<ResolvedInputs> resolve_inputs(const Pass& pass, const api::TrainingJob& 
   return out;
 }
 
-Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs) {
+Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob& job,
+                                       const ResolvedInputs& inputs) {
   scheduler::Request request;
   request.id = job.metadata.name;
   request.project = job.metadata.namespace_;
@@ -286,24 +290,31 @@ Placement place_job(const Pass& pass, const api::TrainingJob& job, const Resolve
       data.allowed_sites.push_back(site->metadata.name);
   if (!job.spec.allowedSites.empty() && data.allowed_sites.empty()) {
     // An empty list would mean anywhere.
-    Placement out;
-    out.message = fmt::format("waits: allowedSites names {}, and no site has such a name, alias or label",
-                              fmt::join(job.spec.allowedSites, ", "));
-    return out;
+    return fail(Code::kFailedPrecondition, "placement.sites",
+                fmt::format("waits: allowedSites names {}, and no site has such a name, alias or label",
+                            fmt::join(job.spec.allowedSites, ", ")));
   }
   request.data.push_back(std::move(data));
-  return decide_one(pass, request, "TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name);
+  return request;
 }
 
-Placement place_service_replica(const Pass& pass, const api::InferenceService& service,
-                                const api::ServicePlace& place, std::int64_t replica) {
-  const bool is_anywhere = place.site == kAnySite;
-  const auto* site = pass.state.resolve_site(place.site);
-  if (!site && !is_anywhere) {
+Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs) {
+  const auto request = job_request(pass, job, inputs);
+  if (!request) {
     Placement out;
-    out.message = fmt::format("no site is named \"{}\", nor has it as alias or label", place.site);
+    out.message = request.error().message;
     return out;
   }
+  return decide_one(pass, *request, "TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name);
+}
+
+Result<scheduler::Request> replica_request(const Pass& pass, const api::InferenceService& service,
+                                           const api::ServicePlace& place, std::int64_t replica) {
+  const bool is_anywhere = place.site == kAnySite;
+  const auto* site = pass.state.resolve_site(place.site);
+  if (!site && !is_anywhere)
+    return fail(Code::kFailedPrecondition, "placement.site",
+                fmt::format("no site is named \"{}\", nor has it as alias or label", place.site));
   scheduler::Request request;
   request.id = fmt::format("{}/{}", service.metadata.name, replica);
   request.project = service.metadata.namespace_;
@@ -312,13 +323,24 @@ Placement place_service_replica(const Pass& pass, const api::InferenceService& s
   request.each = to_scheduler(service.spec.resources);
   request.interruption = scheduler::InterruptionClass::kNever;
   request.priority_class = service.spec.priorityClass;
-  if (is_anywhere) return decide_one(pass, request);
+  if (is_anywhere) return request;
   request.pinned_site = site->metadata.name;
   if (service.spec.latencyTarget.count() > 0 && place.role == "active") {
     request.latency_max = service.spec.latencyTarget;
     request.consumer_site = site->metadata.name;
   }
-  return decide_one(pass, request);
+  return request;
+}
+
+Placement place_service_replica(const Pass& pass, const api::InferenceService& service,
+                                const api::ServicePlace& place, std::int64_t replica) {
+  const auto request = replica_request(pass, service, place, replica);
+  if (!request) {
+    Placement out;
+    out.message = request.error().message;
+    return out;
+  }
+  return decide_one(pass, *request);
 }
 
 Result<api::Allocation> collect_allocation(const Pass& pass, const api::Dataset& dataset,

@@ -59,6 +59,12 @@ Task<Result<int>> run_explain(Session& session, ExplainOptions options);
 // The fields of a kind, "trainingjob.spec.checkpoint"; needs no server.
 Result<std::string> field_docs(std::string_view word);
 
+struct PlanOptions {
+  std::vector<std::string> files;
+  std::string duration, output;
+};
+Task<Result<int>> run_plan(Session& session, PlanOptions options);
+
 struct CostOptions {
   std::string project, from, to, output;
 };

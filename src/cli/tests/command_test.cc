@@ -142,6 +142,27 @@ TEST(Explain, without_a_slash_tells_what_the_fields_mean_and_needs_no_server) {
   EXPECT_EQ(lab.run({"explain", "spaceship"}).status, 1);
 }
 
+TEST(Plan, shows_each_what_if_with_its_price_or_its_reason) {
+  CliLab lab;
+  lab.write("/w/job.yaml",
+            "apiVersion: neap.dev/v1\nkind: TrainingJob\nmetadata: {name: train}\nspec: {command: [run]}\n");
+  lab.answer("/neap/v1/plan", 200,
+             R"({"hours":2,"currency":"USD","variants":[
+                 {"variant":"now","placed":true,"costPerHourMicros":40000,"totalMicros":80000,
+                  "places":[{"site":"cloud-a","capacityType":"spot"},{"site":"cloud-a","capacityType":"spot"}]},
+                 {"variant":"all-private","placed":false,"why":"no node has 4 cores"}]})");
+  EXPECT_EQ(lab.run({"plan", "-f", "/w/job.yaml", "--duration", "2h"}).out,
+            "TrainingJob train, 2.00 h\n"
+            "WHAT IF      WHERE              AN HOUR   TOTAL     WHY\n"
+            "now          cloud-a (spot) x2  0.04 USD  0.08 USD\n"
+            "all-private  -                  -         -         no node has 4 cores\n");
+  EXPECT_EQ(lab.seen.back().target, "/neap/v1/plan?project=vision&milliseconds=7200000");
+  EXPECT_TRUE(parse_json(lab.run({"plan", "-f", "/w/job.yaml", "-o", "json"}).out));
+  lab.answer("/neap/v1/plan", 400, R"({"kind":"Status","message":"\"Site\" is not planned","code":400})");
+  EXPECT_EQ(lab.run({"plan", "-f", "/w/job.yaml"}).status, 1);
+  EXPECT_EQ(lab.run({"plan", "-f", "/w/job.yaml", "--duration", "soon"}).status, 1);
+}
+
 TEST(Cost, lines_total_and_what_it_would_have_been_elsewhere) {
   CliLab lab;
   lab.answer(

@@ -6,6 +6,7 @@
 
 #include "internal/reconciler.h"
 #include "neap/dataguard/dataguard.h"
+#include "neap/scheduler/scheduler.h"
 
 namespace neap::controllers {
 
@@ -33,6 +34,16 @@ dataguard::DataPolicyTable data_policies_of(const ClusterState& state, const std
 
 // A place's word for "wherever policy and price say".
 inline constexpr std::string_view kAnySite = "*";
+
+// The world as a decision about work of `project` sees it; what `owner` holds counts as free. A rule that
+// does not compile is an error, not a rule less: it may be the one that keeps work in.
+Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project,
+                                        const std::string& owner);
+// An error says what the object names and nothing has.
+Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob& job,
+                                       const ResolvedInputs& inputs);
+Result<scheduler::Request> replica_request(const Pass& pass, const api::InferenceService& service,
+                                           const api::ServicePlace& place, std::int64_t replica);
 
 Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs);
 // One replica of a service at a given site.

@@ -44,6 +44,9 @@ class ControlLoop {
   Task<void> stop();
   void abandon();  // simulated crash
   const ClusterState& state() const;
+  // Where a TrainingJob or InferenceService of `project` would run now and what it would cost, beside worlds
+  // in which something is different; see internal/what_if.h for the answer. Writes nothing.
+  Result<Json> what_if(const Json& object, const std::string& project, Duration duration) const;
 
  private:
   struct Impl;

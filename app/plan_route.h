@@ -1,0 +1,13 @@
+// POST /neap/v1/plan?project=P&milliseconds=N with a TrainingJob or InferenceService: where it would run and
+// what it would cost (ControlLoop::what_if). Nothing is written. Belongs to the loop's executor.
+#pragma once
+
+#include "neap/base/task.h"
+#include "neap/controllers/controller.h"
+#include "neap/io/http.h"
+
+namespace neap::app {
+
+Task<void> serve_plan(io::HttpExchange& exchange, const controllers::ControlLoop& loop);
+
+}  // namespace neap::app

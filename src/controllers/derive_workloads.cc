@@ -15,6 +15,7 @@ namespace neap::controllers {
 namespace {
 
 constexpr std::string_view kGpuResource = "nvidia.com/gpu";
+constexpr std::int64_t kMembersMax = 100'000;  // of a TrainingJob
 
 std::unexpected<Error> missing(std::string reason, std::string message) {
   return fail(Code::kFailedPrecondition, std::move(reason), std::move(message));
@@ -277,12 +278,14 @@ Status apply_group_resources(const ClusterState& state, const Json& group, std::
   const auto* amounts = find_path(group, {"spec", "minResources"});
   if (!amounts || members <= 0) return ok();
   NEAP_TRY(const auto least, read_resources(state, group, *amounts));
-  const auto share = [members](std::int64_t total) { return (total + members - 1) / members; };
-  each.cpu.value = std::max(each.cpu.value, share(least.cpu.value));
-  each.memory.value = std::max(each.memory.value, share(least.memory.value));
+  const auto share = [](std::int64_t total, std::int64_t parts) {
+    return total / parts + (total % parts != 0 ? 1 : 0);
+  };
+  each.cpu.value = std::max(each.cpu.value, share(least.cpu.value, members));
+  each.memory.value = std::max(each.memory.value, share(least.memory.value, members));
   for (const auto& [model, amount] : least.accelerators) {
     // A device is not cut: a share of one and a half is two.
-    const auto devices = (amount.value + 1000 * members - 1) / (1000 * members) * 1000;
+    const auto devices = share(amount.value, 1000 * members) * 1000;
     if (each.accelerators.empty() || each.accelerators.contains(model))
       each.accelerators[model].value = std::max(each.accelerators[model].value, devices);
   }
@@ -319,9 +322,10 @@ Status join_group(const ClusterState& state, const Json& document, api::Training
   return ok();
 }
 
+// Any number can stand in a Job; from here on it is one that can be multiplied and summed.
 std::int64_t parallelism_of(const Json& job) {
   const auto* spec = find_path(job, {"spec"});
-  return spec ? get_int(*spec, "parallelism", 1) : 1;
+  return std::clamp<std::int64_t>(spec ? get_int(*spec, "parallelism", 1) : 1, 0, kMembersMax + 1);
 }
 
 // Completions are runs of one gang: each member runs once.
@@ -329,6 +333,10 @@ Result<std::int64_t> job_replicas(const Json& document) {
   const auto* spec = find_path(document, {"spec"});
   const auto parallelism = parallelism_of(document);
   const auto completions = spec ? get_int(*spec, "completions", parallelism) : parallelism;
+  if (parallelism > kMembersMax)
+    return missing("Parallelism", fmt::format("spec.parallelism is above {}, the most members that a gang "
+                                              "has; lower it",
+                                              kMembersMax));
   if (completions != parallelism)
     return missing(
         "Completions",

@@ -495,6 +495,18 @@ TEST_F(Documents, a_pod_group_makes_one_gang_of_the_job_that_names_it) {
   EXPECT_EQ(get_string(stored(group).at("status"), "phase"), "Pending") << "its image holds it";
 }
 
+TEST_F(Documents, a_parallelism_that_wraps_around_is_refused_like_any_that_is_too_large) {
+  apply(edited(kPodGroup, [](auto& spec) { spec["minResources"] = JsonObject{{"nvidia.com/gpu", "4"}}; }));
+  const auto document = edited(kJob, [](auto& spec) {
+    spec["parallelism"] = std::int64_t(1) << 61;  // a thousand times that is zero in 64 bits
+    spec["template"].get_object()["metadata"] =
+        JsonObject{{"annotations", JsonObject{{"scheduling.k8s.io/group-name", "gang"}}}};
+  });
+  apply(document);
+  EXPECT_THAT(verdict(document), HasSubstr("False Parallelism: spec.parallelism is above 100000"));
+  EXPECT_FALSE(cluster.find<TrainingJob>("model-sync"));
+}
+
 TEST_F(Documents, a_pod_group_with_too_few_members_starts_nothing) {
   apply(yaml(kPodGroup));
   auto document = edited(kJob, [](auto& spec) {

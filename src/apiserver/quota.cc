@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "neap/base/quantity.h"
 
@@ -36,10 +37,21 @@ const api::KindEntry* counted_kind(const api::KindTable& kinds, std::string_view
   return nullptr;
 }
 
+// Amounts come from documents: one that wraps around would make room for everything else.
+std::int64_t saturated_sum(std::int64_t a, std::int64_t b) {
+  std::int64_t out = 0;
+  return __builtin_add_overflow(a, b, &out) ? std::numeric_limits<std::int64_t>::max() : out;
+}
+std::int64_t saturated_product(std::int64_t a, std::int64_t b) {
+  std::int64_t out = 0;
+  return __builtin_mul_overflow(a, b, &out) ? std::numeric_limits<std::int64_t>::max() : out;
+}
+
 void add_resources(const Json* resources, std::int64_t replicas, Amounts& out) {
   if (!resources) return;
   const auto add = [&](const std::string& name, const Json& value) {
-    out[name] += amount_in(value, name) * replicas;
+    auto& sum = out[name];
+    sum = saturated_sum(sum, saturated_product(amount_in(value, name), replicas));
   };
   for (const auto* name : {"cpu", "memory"})
     if (const auto* value = find_path(*resources, {name})) {
@@ -65,7 +77,8 @@ Amounts count_all(const Rest& rest, std::string_view ns, const JsonObject& hard)
       deps.hub.for_each(list_prefix(*kind, ns), [&](const std::string&, const WatchHub::Known& known) {
         const auto object = parse_json(*known.text, kStoredLimits);
         if (!object) return;
-        for (const auto& [name, amount] : amounts_of(*kind, &*object)) asked[name] += amount;
+        for (const auto& [name, amount] : amounts_of(*kind, &*object))
+          asked[name] = saturated_sum(asked[name], amount);
       });
   for (const auto& [key, value] : hard) {
     const auto* kind = counted_kind(deps.kinds, key);
@@ -193,9 +206,9 @@ Task<Outcome<std::vector<store::Op>>> charge_quotas(const Rest& rest, const Requ
       const auto* most = hard.if_contains(limit);
       if (!most) continue;
       touched = true;
-      if (used[limit] + amount > amount_in(*most, limit))
-        excess.add(limit, amount, used[limit], amount_in(*most, limit));
-      used[limit] += amount;
+      const auto sum = saturated_sum(used[limit], amount);
+      if (sum > amount_in(*most, limit)) excess.add(limit, amount, used[limit], amount_in(*most, limit));
+      used[limit] = sum;
     }
     if (!excess.requested.empty())
       co_return fail(Code::kPermissionDenied, "quota.exceeded",

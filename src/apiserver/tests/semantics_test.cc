@@ -63,6 +63,15 @@ TEST(Quota, resources_are_those_of_jobs_that_have_not_ended) {
   EXPECT_EQ(world.post(std::string(kJobs), job("b", 4)).status, 201);
 }
 
+TEST(Quota, what_is_too_much_to_count_is_refused_and_makes_no_room_for_the_rest) {
+  World world;
+  ASSERT_EQ(world.post(core("resourcequotas"), quota(R"({"requests.cpu":"2"})")).status, 201);
+  const auto huge =
+      R"({"metadata":{"name":"huge"},"spec":{"command":["x"],"replicas":2,"resources":{"cpu":"9223372036854775"}}})";
+  EXPECT_EQ(world.post(std::string(kJobs), huge).status, 403);
+  EXPECT_EQ(world.post(std::string(kJobs), job("b", 5)).status, 403);
+}
+
 TEST(Quota, one_made_later_counts_what_is_there_and_warns_of_what_it_cannot_count) {
   World world;
   ASSERT_EQ(world.post(core("configmaps"), config_map("a")).status, 201);

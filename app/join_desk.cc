@@ -169,6 +169,28 @@ Task<Result<Json>> JoinDesk::join(Json body, std::string peer_host) {
   co_return answer;
 }
 
+// A certificate is the identity of a node that may be at work: only a token made for that node gives it
+// again.
+Task<Status> JoinDesk::check_name(auth::JoinClaim claim, auth::JoinTokenRecord record) {
+  auto known = co_await deps_.client.get({}, node_path(claim.node));
+  if (!known && known.error().code == Code::kNotFound) co_return ok();
+  if (!known) co_return fail(std::move(known).error());
+  const auto* spec = find_path(*known, {"spec"});
+  const std::string site(spec ? get_string(*spec, "site") : "");
+  if (site != claim.site)
+    co_return fail(Code::kPermissionDenied, "join.site",
+                   fmt::format("node \"{}\" is known here as one of site \"{}\"; join it there, take another "
+                               "name, or delete that node first",
+                               claim.node, site));
+  if (record.node_pattern != claim.node)
+    co_return fail(
+        Code::kPermissionDenied, "join.taken",
+        fmt::format("node \"{0}\" is known here already, and this token is for new nodes; to bring "
+                    "it back make one with `neap token create-join --node {0} --site {1}`",
+                    claim.node, site));
+  co_return ok();
+}
+
 Task<Result<Json>> JoinDesk::try_join(Json body, std::string peer_host) {
   auth::JoinClaim claim{.site = std::string(get_string(body, "site")),
                         .node = std::string(get_string(body, "node"))};
@@ -181,6 +203,15 @@ Task<Result<Json>> JoinDesk::try_join(Json body, std::string peer_host) {
                    fmt::format("\"{}\" is a name of the server itself; give the node another", claim.node));
   const std::string token(get_string(body, "token"));
   NEAP_CO_TRY(const auto record, tokens_.check(token, claim, deps_.runtime.clock().wall()));
+  if (!joining_.insert(claim.node).second)
+    co_return fail(Code::kUnavailable, "join.twice",
+                   fmt::format("node \"{}\" is joining just now; try again", claim.node));
+  struct Joining {
+    std::set<std::string>& names;
+    const std::string& name;
+    ~Joining() { names.erase(name); }
+  } const joining{joining_, claim.node};
+  NEAP_CO_TRY_VOID(co_await check_name(claim, record));
   auto spent = co_await deps_.store.remove({}, std::string(kTokenPrefix) + record.id);
   tokens_.erase(record.id);
   if (!spent)

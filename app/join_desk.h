@@ -11,9 +11,12 @@
 // 4. Every certificate and every refusal is recorded with the peer's address; a token never is. Refusals
 // above a
 //    bound a minute are counted instead, so that nobody fills the ledger from outside.
+// 5. The name of a node that is known is given again only to a token made for exactly that name, and only at
+//    its site: a token for new nodes makes nobody pass for one that works.
 #pragma once
 
 #include <functional>
+#include <set>
 
 #include "neap/auth/auth.h"
 #include "neap/auth/certificate_authority.h"
@@ -52,6 +55,7 @@ class JoinDesk {
   Task<Result<Json>> mint(Json body);
   Task<Result<Json>> join(Json body, std::string peer_host);
   Task<Result<Json>> try_join(Json body, std::string peer_host);
+  Task<Status> check_name(auth::JoinClaim claim, auth::JoinTokenRecord record);
   Task<Result<Json>> renew(std::string node, Json body, std::string peer_host);
   Task<Result<Json>> try_renew(std::string node, Json body, std::string peer_host);
   Task<Result<std::string>> issue(std::string type, std::string node, std::string request_pem,
@@ -62,6 +66,7 @@ class JoinDesk {
 
   Dependencies deps_;
   auth::JoinTokenTable tokens_;
+  std::set<std::string> joining_;  // names between their check and their Node object
   std::optional<MonoTime> refusals_since_;
   std::uint64_t refusals_ = 0, refusals_unrecorded_ = 0;
 };

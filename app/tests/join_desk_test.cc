@@ -54,13 +54,15 @@ class JoinDeskTest : public ::testing::Test {
     world_.run_for(1min, [&] { return group.running() == 0; });
     return reply;
   }
-  io::HttpResponse join(io::SimMachine& from, std::string node) {
-    const auto token = post(server_, "/neap/v1/join-tokens", Json{{"site", "factory-01"}});
+  io::HttpResponse join(io::SimMachine& from, std::string node, std::string for_node = "*",
+                        std::string site = "factory-01") {
+    const auto token =
+        post(server_, "/neap/v1/join-tokens", Json{{"site", site}, {"node", std::move(for_node)}});
     const auto request = crypto::make_key_and_csr(auth::node_subject(node)).value();
     return post(from, "/neap/v1/join",
                 Json{{"token", get_string(parse_json(token.body).value(), "token")},
                      {"node", node},
-                     {"site", "factory-01"},
+                     {"site", site},
                      {"address", "10.0.0.1"},
                      {"request", request.request_pem}});
   }
@@ -103,6 +105,16 @@ TEST_F(JoinDeskTest, a_node_beside_the_server_gets_no_certificate_for_the_server
 TEST_F(JoinDeskTest, a_node_cannot_take_a_name_of_the_server) {
   const auto reply = join(world_.add_machine("10.0.0.7"), "hq.example");
   EXPECT_EQ(reply.status, 403) << reply.body;
+}
+
+TEST_F(JoinDeskTest, a_token_for_new_nodes_does_not_give_the_identity_of_a_known_one) {
+  auto& machine = world_.add_machine("10.0.0.7");
+  ASSERT_EQ(join(machine, "edge-1").status, 200);
+  const auto reply = join(world_.add_machine("10.0.0.9"), "edge-1");
+  EXPECT_EQ(reply.status, 403) << reply.body;
+  EXPECT_NE(reply.body.find("neap token create-join --node edge-1"), std::string::npos) << reply.body;
+  EXPECT_EQ(join(machine, "edge-1", "edge-1", "hq").status, 403) << "it belongs to another site";
+  EXPECT_EQ(join(machine, "edge-1", "edge-1").status, 200) << "made for it, by name";
 }
 
 TEST_F(JoinDeskTest, a_node_renews_its_own_certificate_and_no_other) {

@@ -16,6 +16,8 @@ namespace {
 using policy::CapacityType;
 using policy::Tier;
 constexpr std::size_t kRulesMax = 16;
+// What is planned was not stored, so nothing has looked at it yet; it is decided many times over, at once.
+constexpr std::int64_t kMembersMax = 1000;
 
 struct Variant {
   std::string name;
@@ -115,11 +117,19 @@ struct Asked {
   Duration duration{};
 };
 
+Status check_members(std::int64_t members) {
+  if (members >= 1 && members <= kMembersMax) return ok();
+  return fail(
+      Code::kInvalidArgument, "plan.replicas",
+      fmt::format("from 1 to {} replicas are planned, all places together; change replicas", kMembersMax));
+}
+
 Result<Asked> read_object(const Pass& pass, const Json& object, const std::string& project) {
   Asked out{.requests = {}, .project = project, .owner = {}, .duration = {}};
   const auto kind = get_string(object, "kind");
   if (kind == "TrainingJob") {
     NEAP_TRY(auto job, api::from_json<api::TrainingJob>(object));
+    NEAP_TRY_VOID(check_members(job.spec.replicas));
     job.metadata.namespace_ = project;
     NEAP_TRY(const auto inputs, resolve_inputs(pass, job));
     NEAP_TRY(auto request, job_request(pass, job, inputs));
@@ -131,6 +141,12 @@ Result<Asked> read_object(const Pass& pass, const Json& object, const std::strin
   if (kind == "InferenceService") {
     NEAP_TRY(auto service, api::from_json<api::InferenceService>(object));
     service.metadata.namespace_ = project;
+    std::int64_t members = 0;
+    for (const auto& place : service.spec.places)
+      members =
+          std::min(kMembersMax + 1, place.replicas < 0 ? kMembersMax + 1
+                                                       : members + std::min(kMembersMax + 1, place.replicas));
+    NEAP_TRY_VOID(check_members(members));
     std::int64_t replica = 0;
     for (const auto& place : service.spec.places)
       for (std::int64_t i = 0; i < place.replicas; ++i, ++replica) {

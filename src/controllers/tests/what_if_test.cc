@@ -123,6 +123,28 @@ TEST_F(WhatIfTest, shows_what_each_rule_costs) {
   EXPECT_LT(get_int(*without, "totalMicros"), 2 * 2 * 200'000);
 }
 
+TEST_F(WhatIfTest, refuses_more_replicas_than_it_decides_at_once) {
+  auto large = job(1);
+  large.at("spec").as_object()["replicas"] = std::int64_t(1) << 60;
+  auto refused = ask(large);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().reason, "plan.replicas");
+  const auto service = [](std::int64_t first, std::int64_t second) {
+    return Json{{"kind", "InferenceService"},
+                {"metadata", {{"name", "serve"}}},
+                {"spec",
+                 {{"model", "m"},
+                  {"places", JsonArray{Json{{"site", "hq"}, {"replicas", first}},
+                                       Json{{"site", "cloud-a"}, {"replicas", second}}}}}}};
+  };
+  for (const auto& [first, second] :
+       {std::pair<std::int64_t, std::int64_t>{1ll << 62, 1ll << 62}, {600, 600}, {1001, -1000}, {0, 0}}) {
+    refused = ask(service(first, second));
+    ASSERT_FALSE(refused.has_value()) << first << " and " << second;
+    EXPECT_EQ(refused.error().reason, "plan.replicas");
+  }
+}
+
 TEST_F(WhatIfTest, refuses_kinds_and_names_it_does_not_know) {
   const auto kind = ask(Json{{"apiVersion", "v1"}, {"kind", "ConfigMap"}});
   ASSERT_FALSE(kind.has_value());

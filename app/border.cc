@@ -8,6 +8,8 @@ namespace neap::app {
 namespace {
 
 constexpr std::size_t kShipmentEntriesMax = 1000;
+constexpr std::size_t kLedgerIdMax = 64;
+constexpr std::ptrdiff_t kLedgersOfNodeMax = 100;
 
 api::DataLevel level_of(std::string_view word) {
   api::DataLevel level = api::DataLevel::kL1;
@@ -49,7 +51,8 @@ void Border::learn(const Json& entry) {
   if (type == "model" && is_own)
     repositories_[std::string(get_string(entry, "repository"))] = facts_from(entry);
   if (const auto* node = find_path(entry, {"shippedBy"}); node && node->is_string())
-    shipped_[std::string(node->get_string())] = std::uint64_t(get_int(entry, "shippedSequence")) + 1;
+    next_[{std::string(node->get_string()), std::string(get_string(entry, "shippedLedger"))}] =
+        std::uint64_t(get_int(entry, "shippedSequence")) + 1;
 }
 
 Task<Status> Border::restore() {
@@ -190,7 +193,8 @@ Task<Status> Border::record_download(dataguard::ExportPermit permit, std::string
   attribute(facts, node);
   const auto to = permit.request().destination.site.str();
   if (to == site_ || bytes == 0) co_return ok();
-  const auto id = fmt::format("download-{}-{}", node, deps_.audit.size());
+  // Several may be on their way before the ledger grows: each is billed.
+  const auto id = fmt::format("download-{}-{}-{}", node, deps_.audit.size(), downloads_++);
   Json entry{{"type", "crossing"},
              {"id", id},
              {"from", site_},
@@ -236,10 +240,18 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
     co_return fail(Code::kUnavailable, "audit.shipment.node",
                    fmt::format("node \"{}\" is not known here (yet); send the entries again", node));
   const std::string site = who->spec.site;
+  // A node that was set up anew under its name counts from the beginning again.
+  const std::pair stream(node, std::string(get_string(shipment, "ledger").substr(0, kLedgerIdMax)));
+  if (!next_.contains(stream) && std::ranges::count(next_, node, [](const auto& known) {
+                                   return known.first.first;
+                                 }) >= kLedgersOfNodeMax)
+    co_return fail(Code::kResourceExhausted, "audit.shipment.ledgers",
+                   fmt::format("node \"{}\" has begun {} ledgers already; give the machine another name",
+                               node, kLedgersOfNodeMax));
   std::uint64_t sequence = first;
   for (const auto& item : entries->get_array()) {
     const auto at = sequence++;
-    if (at < shipped_[node]) continue;  // sent again after a lost answer
+    if (at < next_[stream]) continue;  // sent again after a lost answer
     if (!item.is_object())
       co_return fail(Code::kInvalidArgument, "audit.shipment", "an entry of the shipment is not an object");
     Json entry = item;
@@ -252,6 +264,7 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
     fields["shippedBy"] = node;
     fields["node"] = node;
     fields["shippedSequence"] = at;
+    fields["shippedLedger"] = stream.second;
     fields["from"] = site;  // a node speaks only for its own site
     if (get_string(entry, "type") == "crossing") {
       BlobFacts facts{.project = std::string(get_string(entry, "project")),
@@ -262,11 +275,15 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
       fields["team"] = facts.team;
       fields["model"] = facts.model;
     }
-    NEAP_CO_TRY_VOID(co_await append(entry));
+    if (auto kept = co_await append(entry); !kept) {
+      // Not on record after all: the node sends it again.
+      next_[stream] = std::min(next_[stream], at);
+      co_return fail(std::move(kept).error());
+    }
     if (get_string(entry, "type") == "crossing")
-      NEAP_CO_TRY_VOID(co_await bill(entry, fmt::format("{}-{}", node, at)));
+      NEAP_CO_TRY_VOID(co_await bill(entry, fmt::format("{}-{}{}", node, stream.second, at)));
   }
-  co_return Json{{"next", shipped_[node]}};
+  co_return Json{{"next", next_[stream]}};
 }
 
 Task<Result<Json>> Border::list(std::string type, std::size_t max) {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "neap/controllers/controller.h"
 #include "neap/controllers/metering.h"
@@ -50,7 +51,8 @@ class Border {
                                                         std::string repository);
   Task<Status> record_download(dataguard::ExportPermit permit, std::string digest, std::string repository,
                                std::string node, std::uint64_t bytes);
-  // {"first": sequence of the first entry, "entries": [...]} from a node's own ledger; answers {"next": n}.
+  // {"ledger": id, "first": sequence of the first entry, "entries": [...]} from a node's own ledger; answers
+  // {"next": n}. A node that lost its disk begins a ledger with another id, from 0 again.
   // Entries of a kind that nodes have no business with are recorded as `shipment-refusal` in their place.
   Task<Result<Json>> take_shipment(std::string node, Json shipment);
   // Newest last. type: empty for all.
@@ -69,7 +71,9 @@ class Border {
   std::string site_;
   BlobFacts facts_in(const std::string& digest, const std::string& repository) const;
   std::map<std::string, BlobFacts> blobs_, repositories_;
-  std::map<std::string, std::uint64_t> shipped_;  // node -> next sequence expected
+  std::map<std::pair<std::string, std::string>, std::uint64_t>
+      next_;  // by node and ledger: sequence expected
+  std::uint64_t downloads_ = 0;
 };
 
 }  // namespace neap::app

@@ -52,9 +52,13 @@ class BorderTest : public ::testing::Test {
     border_.reset();
     open();
   }
-  Result<Json> ship(std::uint64_t first, JsonArray entries, std::string node = "edge-1") {
-    return run(
-        border_->take_shipment(std::move(node), Json{{"first", first}, {"entries", std::move(entries)}}));
+  Result<Json> ship(std::uint64_t first, JsonArray entries, std::string node = "edge-1",
+                    std::string of_ledger = "one") {
+    return run(border_->take_shipment(
+        std::move(node), Json{{"ledger", of_ledger}, {"first", first}, {"entries", std::move(entries)}}));
+  }
+  std::size_t count(std::string type) {
+    return find_path(run(border_->list(std::move(type), 100)).value(), {"entries"})->get_array().size();
   }
   static Json entry(std::string type, std::string level) {
     return Json{{"type", type}, {"digest", kDigest}, {"repository", "team/model"},
@@ -108,6 +112,27 @@ TEST_F(BorderTest, an_offer_decides_the_level_of_content_that_came_with_it_only)
   ASSERT_TRUE(run(border_->take_offered_level(other, api::DataLevel::kL3, false)));
   for (int life = 0; life < 2; ++life, restart())
     EXPECT_EQ(border_->facts_of(other).level, api::DataLevel::kL2) << "once stricter, it stays";
+}
+
+TEST_F(BorderTest, a_node_that_was_set_up_anew_is_heard_from_its_first_entry_on) {
+  ASSERT_TRUE(ship(0, {entry("refusal", "L2"), entry("refusal", "L2")}));
+  for (int life = 0; life < 2; ++life, restart()) {
+    const auto next = ship(0, {entry("refusal", "L2")}, "edge-1", "two");
+    ASSERT_TRUE(next);
+    EXPECT_EQ(get_int(*next, "next"), 1);
+    EXPECT_EQ(count("refusal"), 3u) << "and what is sent again is not told again";
+  }
+}
+
+TEST_F(BorderTest, what_could_not_be_recorded_is_taken_when_it_is_sent_again) {
+  ASSERT_TRUE(ship(0, {entry("refusal", "L2")}));
+  machine_.set_disk_capacity(0);
+  EXPECT_FALSE(ship(1, {entry("refusal", "L2")}));
+  machine_.set_disk_capacity(1u << 30);
+  const auto next = ship(1, {entry("refusal", "L2")});
+  ASSERT_TRUE(next) << next.error().to_string();
+  EXPECT_EQ(get_int(*next, "next"), 2);
+  EXPECT_EQ(count("refusal"), 2u);
 }
 
 TEST_F(BorderTest, entries_of_a_node_are_of_its_own_site_and_wait_until_that_is_known) {

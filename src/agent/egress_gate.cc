@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kKnownKey = "egress/known";
 constexpr std::string_view kShippedKey = "egress/shipped";
+constexpr std::string_view kLedgerKey = "egress/ledger";
 constexpr std::size_t kShipmentEntriesMax = 500;
 constexpr Bytes kViewBytesMax{std::int64_t(1) << 40};
 
@@ -35,6 +36,9 @@ Task<Status> EgressGate::start() {
     const auto *sites = find_path(json, {"sites"}), *policies = find_path(json, {"policies"});
     if (sites && policies) NEAP_CO_TRY_VOID(learn(*sites, *policies));
   }
+  NEAP_CO_TRY(const auto named, co_await deps_.store.get({}, std::string(kLedgerKey)));
+  ledger_ = named ? named->value : deps_.runtime.random().hex(16);
+  if (!named) NEAP_CO_TRY_VOID(co_await deps_.store.put({}, std::string(kLedgerKey), ledger_));
   tasks_.spawn(keep_fresh());
   tasks_.spawn(ship());
   tasks_.spawn(flush_sums());
@@ -270,7 +274,8 @@ Task<Result<std::uint64_t>> EgressGate::ship_from(std::uint64_t next) {
   request.method = "POST";
   request.target = "/ledger/v1/nodes/" + node_ + "/audit";
   request.headers.set("Content-Type", "application/json");
-  request.body = to_text(Json{{"first", entries.front().sequence}, {"entries", std::move(bodies)}});
+  request.body =
+      to_text(Json{{"ledger", ledger_}, {"first", entries.front().sequence}, {"entries", std::move(bodies)}});
   NEAP_CO_TRY(const auto reply,
               co_await deps_.server.call(tasks_.context().with_deadline(deps_.runtime.executor().now() + 20s),
                                          std::move(request)));

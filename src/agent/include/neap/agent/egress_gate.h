@@ -88,6 +88,7 @@ class EgressGate {
 
   Dependencies deps_;
   std::string node_, site_;
+  std::string ledger_;  // tells the server this ledger from one that was here before the disk was lost
   Known known_;
   std::function<void(const Known&)> observer_;
   std::map<std::string, Sum> sums_;  // by their entry's text

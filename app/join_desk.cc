@@ -10,7 +10,6 @@
 namespace neap::app {
 namespace {
 
-constexpr std::uint64_t kRefusalsPerMinute = 60;
 constexpr std::string_view kTokenPrefix = "/join-tokens/";
 constexpr std::string_view kMappedPrefix = "::ffff:";  // an IPv4 peer on a socket of both families
 
@@ -91,21 +90,12 @@ std::vector<std::string> JoinDesk::addresses_for(const std::string& peer_host) c
 }
 
 Task<void> JoinDesk::record_refusal(std::string type, std::string node, std::string peer_host, Error error) {
-  const auto now = deps_.runtime.executor().now();
-  if (!refusals_since_ || now - *refusals_since_ > 1min) {
-    refusals_since_ = now;
-    refusals_ = 0;
-  }
-  if (++refusals_ > kRefusalsPerMinute) {
-    ++refusals_unrecorded_;
-    co_return;
-  }
+  if (!refusals_.take(deps_.runtime.executor().now())) co_return;
   Json entry{{"type", type},
              {"node", node.substr(0, 64)},
              {"peer", peer_host},
              {"reason", error.reason + ": " + error.message.substr(0, 500)}};
-  if (const auto left_out = std::exchange(refusals_unrecorded_, 0))
-    entry.as_object()["refusalsNotRecorded"] = left_out;
+  if (const auto left_out = refusals_.take_left_out()) entry.as_object()["refusalsNotRecorded"] = left_out;
   (void)co_await deps_.record(std::move(entry));
 }
 

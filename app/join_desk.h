@@ -25,6 +25,7 @@
 #include "neap/crypto/sign.h"
 #include "neap/io/json_reply.h"
 #include "neap/store/store.h"
+#include "refusal_budget.h"
 
 namespace neap::app {
 
@@ -67,8 +68,7 @@ class JoinDesk {
   Dependencies deps_;
   auth::JoinTokenTable tokens_;
   std::set<std::string> joining_;  // names between their check and their Node object
-  std::optional<MonoTime> refusals_since_;
-  std::uint64_t refusals_ = 0, refusals_unrecorded_ = 0;
+  RefusalBudget refusals_{60};
 };
 
 }  // namespace neap::app

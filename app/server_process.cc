@@ -18,6 +18,7 @@
 #include "node_streams.h"
 #include "plan_route.h"
 #include "policy_admission.h"
+#include "refusal_budget.h"
 #include "registry_publisher.h"
 #include "registry_route.h"
 #include "server_identity.h"
@@ -138,6 +139,7 @@ struct ServerProcess::Impl {
   std::unique_ptr<io::HttpServer> http;
   std::string address;
   std::vector<std::string> names;  // in the server's certificate
+  RefusalBudget stranger_refusals{600};
   TaskGroup tasks;
 };
 
@@ -186,16 +188,24 @@ Task<Status> ServerProcess::Impl::open_ledgers() {
 
 // Shares the fsync of the ledger's group commit with whatever else is recorded at the time.
 Task<void> ServerProcess::Impl::record(apiserver::AuditRecord entry) {
-  // What controllers and agents write is seen in the objects; people's writes and all refusals are audited.
-  if (!border || (entry.status < 400 && entry.who.user.starts_with("system:"))) co_return;
-  auto appended = co_await border->append(Json{{"type", entry.status >= 400 ? "api-refusal" : "api"},
-                                               {"user", entry.who.user},
-                                               {"verb", entry.what.verb},
-                                               {"resource", entry.what.resource},
-                                               {"namespace", entry.what.namespace_},
-                                               {"name", entry.what.name},
-                                               {"status", entry.status},
-                                               {"reason", entry.reason}});
+  // What controllers and agents write is seen in the objects; all other writes and all refusals are audited.
+  const std::string_view user = entry.who.user;
+  const bool is_part_of_neap =
+      user.starts_with("system:") && entry.who.authenticated && !user.starts_with("system:serviceaccount:");
+  if (!border || (entry.status < 400 && is_part_of_neap)) co_return;
+  if (entry.status >= 400 && !entry.who.authenticated && !stranger_refusals.take(runtime.executor().now()))
+    co_return;
+  Json record{{"type", entry.status >= 400 ? "api-refusal" : "api"},
+              {"user", entry.who.user},
+              {"verb", entry.what.verb},
+              {"resource", entry.what.resource},
+              {"namespace", entry.what.namespace_},
+              {"name", entry.what.name},
+              {"status", entry.status},
+              {"reason", entry.reason}};
+  if (const auto left_out = stranger_refusals.take_left_out())
+    record.as_object()["refusalsNotRecorded"] = left_out;
+  auto appended = co_await border->append(std::move(record));
   if (!appended) log.error("a request is not on record", {telemetry::Field(appended.error())});
 }
 

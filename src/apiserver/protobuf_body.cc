@@ -7,6 +7,7 @@
 
 #include "internal/protobuf_messages.h"
 #include "neap/base/time.h"
+#include "neap/base/utf8.h"
 #include "neap/crypto/digest.h"
 
 namespace neap::apiserver {
@@ -82,22 +83,6 @@ class WireReader {
   }
   std::string_view data_;
 };
-
-bool is_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto c = std::uint8_t(text[i]);
-    const int more = c < 0x80                ? 0
-                     : c >= 0xc2 && c < 0xe0 ? 1
-                     : c >= 0xe0 && c < 0xf0 ? 2
-                     : c >= 0xf0 && c < 0xf5 ? 3
-                                             : -1;
-    if (more < 0 || i + std::size_t(more) >= text.size() + (more == 0 ? 1 : 0)) return false;
-    for (int k = 1; k <= more; ++k)
-      if ((std::uint8_t(text[i + std::size_t(k)]) & 0xc0) != 0x80) return false;
-    i += std::size_t(more) + 1;
-  }
-  return true;
-}
 
 Result<Json> text_value(std::string_view bytes) {
   if (!is_utf8(bytes)) return malformed("a text is not UTF-8");

@@ -77,7 +77,27 @@ int run_server(int argc, char** argv) {
   app.add_option("--node-certificate-life", life,
                  "How long a node's certificate is good; nodes renew theirs at two thirds of it")
       ->capture_default_str();
+  std::string store = "sqlite";
+  app.add_option("--store", store,
+                 "Where objects are kept: sqlite (in the state directory) or etcd (3.4 or newer)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"sqlite", "etcd"}));
+  auto* endpoints = app.add_option("--etcd-endpoints", options.store.etcd_endpoints,
+                                   "http(s)://HOST:PORT of each member, separated by commas")
+                        ->delimiter(',');
+  app.add_option("--etcd-prefix", options.store.etcd_prefix, "Before every key")
+      ->capture_default_str()
+      ->needs(endpoints);
+  app.add_option("--etcd-ca", options.store.etcd_ca, "PEM file: who signed etcd's certificates")
+      ->needs(endpoints);
+  auto* key = app.add_option("--etcd-key", options.store.etcd_key, "PEM file: key of --etcd-cert");
+  app.add_option("--etcd-cert", options.store.etcd_certificate, "PEM file: certificate to show to etcd")
+      ->needs(key);
   CLI11_PARSE(app, argc, argv);
+  if ((store == "etcd") == options.store.etcd_endpoints.empty()) {
+    std::fprintf(stderr, "neap: --store etcd and --etcd-endpoints go together; give both or none\n");
+    return 2;
+  }
   options.state_directory = absolute(options.state_directory);
   const auto parsed = parse_duration(life);
   if (!parsed || *parsed < kCertificateLifeMin || *parsed > kCertificateLifeMax) {

@@ -13,7 +13,6 @@
 #include "neap/auth/rbac.h"
 #include "neap/client/typed.h"
 #include "neap/controllers/controller.h"
-#include "neap/store/sqlite_store.h"
 #include "neap/transfer/receiver.h"
 #include "node_streams.h"
 #include "plan_route.h"
@@ -112,6 +111,8 @@ struct ServerProcess::Impl {
   telemetry::StderrSink sink;
   telemetry::Logger log;
   std::optional<ServerIdentity> identity;
+  // Last to go: it also keeps the ledgers to one process.
+  std::unique_ptr<store::DirectoryLock> store_lock;
   std::unique_ptr<store::Store> store;
   std::unique_ptr<ledger::Ledger> audit, usage, decisions;
   auth::BearerTokenTable tokens;
@@ -154,10 +155,12 @@ Task<Status> ServerProcess::Impl::open_state(const io::Endpoint& listen) {
               .groups = {std::string(auth::kMastersGroup), std::string(auth::kAuthenticatedGroup)},
               .node = {},
               .authenticated = true});
-  store::SqliteStoreOptions store_options;
-  store_options.directory = path("store");
-  store_options.on_failure = [this](const Error& error) { storage_failed(error); };
-  NEAP_CO_TRY(store, co_await store::SqliteStore::open(runtime, store_options));
+  NEAP_CO_TRY(auto opened, co_await open_server_store(
+                               runtime, options.store, path("store"),
+                               crypto::sha256(identity->signing_key.public_key().to_pem()).to_string(),
+                               [this](const Error& error) { storage_failed(error); }));
+  store_lock = std::move(opened.lock);
+  store = std::move(opened.store);
   co_return co_await open_ledgers();
 }
 

@@ -7,6 +7,7 @@
 
 #include "neap/base/task.h"
 #include "neap/io/runtime.h"
+#include "server_store.h"
 
 namespace neap::app {
 
@@ -18,6 +19,7 @@ struct ServerOptions {
   std::string listen = "127.0.0.1:8443";
   std::string site = "hq";
   std::vector<std::string> names;  // further addresses for the server certificate
+  ServerStoreOptions store;
   Duration node_certificate_life = std::chrono::hours(24 * 30);
   std::function<void()> on_storage_failure;  // nothing more is written: end, with kExitStorageFailed
 };

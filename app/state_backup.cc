@@ -250,6 +250,12 @@ Result<BackupSummary> fill_state(io::Runtime& runtime, const std::string& from, 
 Result<BackupSummary> write_state_backup(io::Runtime& runtime, const std::string& state,
                                          const std::string& to) {
   auto& files = runtime.files();
+  if (files.exists(state + "/store/etcd"))
+    return fail(
+        Code::kFailedPrecondition, "backup.etcd",
+        fmt::format("the objects of {} are in etcd, which has its own backup; stop the server, then take "
+                    "`etcdctl snapshot save` and a copy of this directory together",
+                    state));
   if (!files.exists(state + "/store/store.db") || !files.exists(state + "/identity/signing.key"))
     return fail(
         Code::kNotFound, "backup.source",

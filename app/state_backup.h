@@ -26,7 +26,7 @@ struct BackupSummary {
 // Copies the state of a server, running or not, into the new file `to` (mode 0600), written whole or not
 // at all. Store first, then ledgers, then content: nothing the store names is missing, and no ledger is
 // behind it. A running server goes on writing meanwhile; what it acknowledged before the call is in.
-// Reasons: `backup.source`, `backup.exists`, `backup.disk.full`; the store's.
+// Reasons: `backup.source`, `backup.etcd`, `backup.exists`; the store's.
 Result<BackupSummary> write_state_backup(io::Runtime& runtime, const std::string& state_directory,
                                          const std::string& to);
 

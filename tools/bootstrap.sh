@@ -11,7 +11,7 @@ build_packages=(clang-19 lld-19 llvm-19 clang-format-19 libclang-rt-19-dev cmake
   libzstd-dev liblz4-dev libre2-dev libgtest-dev libgmock-dev libbenchmark-dev zlib1g-dev
   python3 python3-venv python3-pip python3-torch libopenblas0-pthread dataset-fashion-mnist
   ca-certificates curl xz-utils unzip)
-test_packages=(chromium coinor-libcbc-dev skopeo iproute2 sqlite3 openssl)
+test_packages=(chromium coinor-libcbc-dev skopeo iproute2 sqlite3 openssl etcd-server)
 
 packages=("${build_packages[@]}")
 if [ "$what" = test ]; then packages+=("${test_packages[@]}"); fi

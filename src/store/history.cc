@@ -58,6 +58,8 @@ class HistoryWatch final : public Watch {
 
   void on_append(const std::vector<HistoryEntry>& entries, EventId newest) {
     if (!waiting_) return;
+    // A gap that compaction left must be told, not passed over.
+    if (is_behind()) return changed_.notify_all();
     for (const auto& e : entries)
       if (e.id > cursor_ && e.event.kv.key.starts_with(prefix_)) {
         changed_.notify_all();

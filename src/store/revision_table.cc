@@ -5,6 +5,7 @@
 #include <set>
 
 #include "internal/limits.h"
+#include "neap/store/directory_lock.h"
 
 namespace neap::store::internal {
 namespace {
@@ -81,19 +82,11 @@ OpenPaths& open_paths() {
   return instance;
 }
 
-std::unexpected<Error> locked(const std::string& directory) {
-  return fail(
-      Code::kFailedPrecondition, "store.directory.locked",
-      fmt::format("the store in {} is in use by another process; stop that one, or use another directory",
-                  directory));
-}
-
 }  // namespace
 
-// Holds the directory for this process: a SQLite lock on a file of its own, since readers need the
-// database itself unlocked; or, for IoVfs, an entry in open_paths().
+// Holds the directory for this process; for IoVfs by an entry in open_paths().
 struct RevisionTable::Lock {
-  std::unique_ptr<Connection> connection;
+  std::unique_ptr<DirectoryLock> directory;
   std::optional<std::pair<io::FileSystem*, std::string>> path;
   ~Lock() {
     if (!path) return;
@@ -118,10 +111,7 @@ Result<std::unique_ptr<RevisionTable>> RevisionTable::open(io::Runtime& runtime,
     out->vfs_ = std::make_unique<IoVfs>(runtime);
     vfs = out->vfs_->name();
   } else {
-    NEAP_TRY(out->lock_->connection, Connection::open(directory + "/store.lock", "", false));
-    auto held = out->lock_->connection->execute("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE");
-    if (!held)
-      return held.error().reason == "store.directory.locked" ? locked(directory) : fail(held.error());
+    NEAP_TRY(out->lock_->directory, DirectoryLock::acquire(directory));
   }
   NEAP_TRY(out->writer_, Connection::open(path, vfs, false));
   NEAP_TRY_VOID(out->prepare(*out->writer_, path));

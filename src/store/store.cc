@@ -111,6 +111,12 @@ std::string prefix_end(std::string_view prefix) {
 std::unexpected<Error> closed() {
   return fail(Code::kUnavailable, "store.closed", "the store is closed; connect again later");
 }
+std::unexpected<Error> locked(std::string_view directory) {
+  return fail(
+      Code::kFailedPrecondition, "store.directory.locked",
+      fmt::format("the store in {} is in use by another process; stop that one, or use another directory",
+                  directory));
+}
 std::unexpected<Error> compacted(Revision asked, Revision at) {
   return fail(Code::kOutOfRange, "store.revision.compacted",
               fmt::format("the state of revision {} is gone: the history begins at {}; list the newest state",

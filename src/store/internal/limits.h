@@ -17,6 +17,7 @@ Status check_expected(const Op& op, Revision actual);
 std::string prefix_end(std::string_view prefix);
 
 std::unexpected<Error> closed();
+std::unexpected<Error> locked(std::string_view directory);
 std::unexpected<Error> compacted(Revision asked, Revision compacted);
 std::unexpected<Error> future(Revision asked, Revision newest);
 

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <map>
 
 #include "neap/base/sync.h"
@@ -14,6 +15,10 @@ using testing::ElementsAre;
 
 class StoreConformance : public testing::TestWithParam<Kind> {
  protected:
+  void SetUp() override {
+    if (GetParam().program && !std::filesystem::exists(GetParam().program))
+      GTEST_SKIP() << GetParam().program << " is missing; run tools/bootstrap.sh test";
+  }
   // Runs `body` on a fresh store, then closes it.
   void with_store(Task<void> (*body)(Store&, World&)) {
     auto world = GetParam().make();

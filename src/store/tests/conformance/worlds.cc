@@ -4,11 +4,14 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "neap/base/sync.h"
 #include "neap/base/task_group.h"
 #include "neap/io/real_runtime.h"
 #include "neap/io/sim_runtime.h"
+#include "neap/store/etcd_store.h"
 #include "neap/store/memory_store.h"
 #include "neap/store/sqlite_store.h"
+#include "tests/conformance/etcd_peer.h"
 
 namespace neap::store::conformance {
 namespace {
@@ -70,6 +73,28 @@ class SimulatedSqliteWorld final : public World {
   io::Runtime& runtime_ = world_.add_machine("m").runtime();
 };
 
+// One etcd for all tests, each with a prefix of its own: what others wrote before is only history.
+class EtcdWorld final : public World {
+ public:
+  Executor& executor() override { return runtime_->executor(); }
+  Task<std::unique_ptr<Store>> open() override {
+    static EtcdPeer peer;
+    for (int tries = 0;; ++tries) {
+      auto store =
+          co_await EtcdStore::open(*runtime_, {.endpoints = {peer.url()}, .tls = {}, .key_prefix = prefix_});
+      if (store) co_return std::move(*store);
+      if (tries == 300) cannot_open(store.error());
+      (void)co_await sleep_for(executor(), {}, 100ms);
+    }
+  }
+  void run(Task<void> task) override { runtime_->run_task(std::move(task)); }
+
+ private:
+  static inline int worlds_ = 0;
+  std::string prefix_ = "/world" + std::to_string(++worlds_) + "/";
+  std::unique_ptr<io::RealRuntime> runtime_ = io::RealRuntime::create();
+};
+
 }  // namespace
 
 std::vector<Kind> all_kinds() {
@@ -77,6 +102,7 @@ std::vector<Kind> all_kinds() {
       {"memory", [] { return std::make_unique<MemoryWorld>(); }},
       {"sqlite", [] { return std::make_unique<SqliteWorld>(false); }},
       {"sqlite_io_vfs", [] { return std::make_unique<SqliteWorld>(true); }},
+      {"etcd", [] { return std::make_unique<EtcdWorld>(); }, kEtcdProgram},
       {"sqlite_simulated", [] { return std::make_unique<SimulatedSqliteWorld>(); }},
   };
 }

@@ -5,7 +5,7 @@
 //    share it and become visible together or not at all.
 // 2. A write is acknowledged after it is durable (for stores that are), and is then visible to every
 //    later read and watch. A write that was accepted into the queue is carried through even when its
-//    context ends: the call waits for the outcome, so that the outcome is always known.
+//    context ends: the call waits for the outcome, so that it is known, or surely unknown (commit()).
 // 3. A watch delivers every event after its starting revision, once, in order, or fails with
 //    kOutOfRange and then needs a new list. It holds no buffer of its own: events it has not taken yet
 //    are read from the shared, bounded history.
@@ -101,7 +101,8 @@ class Store {
   // The commit's revision (the current one when it only checks). kAborted "store.revision.conflict",
   // kAlreadyExists "store.key.exists", kNotFound "store.key.absent": nothing was written.
   // kResourceExhausted "store.queue.full", "store.disk.full"; kUnavailable "store.failed" after an I/O
-  // failure: writes stay refused until the process has been restarted.
+  // failure: writes stay refused until the process has been restarted. From a store over a network also
+  // kUnavailable "store.outcome.unknown": the write may have been made, or may yet be; read first.
   virtual Task<Result<Revision>> commit(CallContext ctx, std::vector<Op> ops) = 0;
   // Events after `after`. kOutOfRange "store.revision.compacted" when older than the history.
   virtual Result<std::unique_ptr<Watch>> watch(std::string prefix, Revision after) = 0;

@@ -1,0 +1,71 @@
+#include "server_store.h"
+
+#include <fmt/format.h>
+
+#include "neap/store/etcd_store.h"
+#include "neap/store/sqlite_store.h"
+
+namespace neap::app {
+namespace {
+
+// Beside where SQLite has store.db.
+constexpr std::string_view kEtcdMark = "/etcd";
+constexpr std::string_view kOwnerKey = "/server-owner";
+
+Task<Status> claim(store::Store& store, const std::string& owner, const std::string& prefix) {
+  const auto claimed = co_await store.put({}, std::string(kOwnerKey), owner, Revision{});
+  if (claimed) co_return ok();
+  if (claimed.error().code != Code::kAlreadyExists) co_return fail(claimed.error());
+  NEAP_CO_TRY(const auto holder, co_await store.get({}, std::string(kOwnerKey)));
+  if (holder && holder->value == owner) co_return ok();
+  co_return fail(
+      Code::kFailedPrecondition, "server.store.owned",
+      fmt::format("the keys below \"{}\" in etcd belong to another server's state directory; start the "
+                  "server with that directory, or give this one an --etcd-prefix of its own",
+                  prefix));
+}
+
+}  // namespace
+
+Task<Result<ServerStore>> open_server_store(io::Runtime& runtime, ServerStoreOptions options,
+                                            std::string directory, std::string owner,
+                                            std::function<void(const Error&)> on_failure) {
+  auto& files = runtime.files();
+  const bool was_etcd = files.exists(directory + std::string(kEtcdMark));
+  const bool is_etcd = !options.etcd_endpoints.empty();
+  if (is_etcd ? files.exists(directory + "/store.db") : was_etcd)
+    co_return fail(
+        Code::kFailedPrecondition, "server.store.changed",
+        fmt::format("the objects of {} are in {}; start the server with --store {}, or with a new state "
+                    "directory",
+                    directory, was_etcd ? "etcd" : "SQLite", was_etcd ? "etcd" : "sqlite"));
+  ServerStore out;
+  if (!is_etcd) {
+    store::SqliteStoreOptions sqlite;
+    sqlite.directory = directory;
+    sqlite.on_failure = std::move(on_failure);
+    NEAP_CO_TRY(out.store, co_await store::SqliteStore::open(runtime, std::move(sqlite)));
+    co_return out;
+  }
+  NEAP_CO_TRY_VOID(files.make_directories(directory, 0700));
+  NEAP_CO_TRY(out.lock, store::DirectoryLock::acquire(directory));
+  store::EtcdStoreOptions etcd;
+  etcd.endpoints = options.etcd_endpoints;
+  etcd.key_prefix = options.etcd_prefix;
+  if (!options.etcd_ca.empty()) {
+    NEAP_CO_TRY(etcd.tls.roots_pem, files.read_file(options.etcd_ca));
+  }
+  if (!options.etcd_certificate.empty()) {
+    NEAP_CO_TRY(etcd.tls.certificate_pem, files.read_file(options.etcd_certificate));
+    NEAP_CO_TRY(etcd.tls.private_key_pem, files.read_file(options.etcd_key));
+  }
+  NEAP_CO_TRY(out.store, co_await store::EtcdStore::open(runtime, std::move(etcd)));
+  if (auto claimed = co_await claim(*out.store, owner, options.etcd_prefix); !claimed) {
+    co_await out.store->close();
+    co_return fail(std::move(claimed).error());
+  }
+  NEAP_CO_TRY_VOID(files.write_file_atomic(directory + std::string(kEtcdMark), options.etcd_prefix + "\n"));
+  co_return out;
+}
+
+}  // namespace neap::app

@@ -84,6 +84,16 @@ Task<Status> Border::describe_blob(std::string digest, BlobFacts facts) {
                                  {"owner", facts.owner}});
 }
 
+Task<Status> Border::describe_push(std::string digest, BlobFacts facts) {
+  if (const auto known = blobs_.find(digest);
+      known != blobs_.end() && known->second.project != facts.project) {
+    const auto said = facts.level;
+    facts = known->second;
+    facts.level = std::min(facts.level, said);
+  }
+  co_return co_await describe_blob(std::move(digest), std::move(facts));
+}
+
 Task<Status> Border::take_offered_level(std::string digest, api::DataLevel offered, bool was_here) {
   auto facts = facts_of(digest);
   const bool is_known = was_here || blobs_.contains(digest);

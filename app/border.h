@@ -40,6 +40,9 @@ class Border {
   const std::string& site() const { return site_; }
   // What a blob is, from now on and after restarts.
   Task<Status> describe_blob(std::string digest, BlobFacts facts);
+  // What somebody who pushed a blob calls it. What another project made stays that project's, and becomes
+  // stricter at most.
+  Task<Status> describe_push(std::string digest, BlobFacts facts);
   // What a sender calls a blob that came by transfer. Its word decides only for content that came with it;
   // for content that was here before (`was_here`), unknown counts as L2.
   Task<Status> take_offered_level(std::string digest, api::DataLevel offered, bool was_here);

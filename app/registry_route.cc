@@ -20,17 +20,35 @@ struct BlobPath {
   std::string repository, digest;
   bool is_blob = false;
 };
+// Read from the end, as the registry reads it: a repository's own name may have such words in it.
 BlobPath split(std::string_view path) {
   BlobPath out;
   if (!path.starts_with("/v2/")) return out;
   path.remove_prefix(4);
-  for (const std::string_view word : {"/blobs/", "/manifests/"})
-    if (const auto at = path.rfind(word); at != std::string_view::npos) {
-      out.repository = path.substr(0, at);
-      out.digest = path.substr(at + word.size());
-      out.is_blob = word == "/blobs/";
+  const auto last = path.rfind('/');
+  if (last == std::string_view::npos) return out;
+  const auto reference = path.substr(last + 1);
+  auto head = path.substr(0, last);
+  if (head.ends_with("/blobs/uploads")) head.remove_suffix(std::string_view("/uploads").size());
+  for (const std::string_view word : {"/blobs", "/manifests"})
+    if (head.ends_with(word)) {
+      out.repository = head.substr(0, head.size() - word.size());
+      out.digest = reference;
+      out.is_blob = word == "/blobs";
     }
   return out;
+}
+
+auth::Attributes models_of(std::string_view repository, std::string verb, std::string path) {
+  return {.verb = std::move(verb),
+          .group = std::string(api::kGroup),
+          .version = std::string(api::kVersion),
+          .resource = "models",
+          .subresource = {},
+          .namespace_ = std::string(repository.substr(0, repository.find('/'))),
+          .name = {},
+          .path = std::move(path),
+          .is_resource = true};
 }
 
 }  // namespace
@@ -56,15 +74,7 @@ Task<void> RegistryRoute::handle(io::HttpExchange& exchange, const auth::Identit
     co_return;
   }
   const auto parts = split(request.path);
-  auth::Attributes what{.verb = reads ? "get" : "create",
-                        .group = std::string(api::kGroup),
-                        .version = std::string(api::kVersion),
-                        .resource = "models",
-                        .subresource = {},
-                        .namespace_ = parts.repository.substr(0, parts.repository.find('/')),
-                        .name = {},
-                        .path = request.path,
-                        .is_resource = true};
+  const auto what = models_of(parts.repository, reads ? "get" : "create", request.path);
   if (request.path != "/v2/" && request.path != "/v2" && !authorizer_.authorize(who, what).allowed) {
     (void)co_await exchange.reply(
         oci_error(403, "DENIED",
@@ -78,16 +88,21 @@ Task<void> RegistryRoute::handle(io::HttpExchange& exchange, const auth::Identit
                            who.user);
 }
 
+bool RegistryRoute::may_pull(const auth::Identity& who, const std::string& repository) const {
+  return authorizer_.authorize(who, models_of(repository, "get", "/v2/" + repository)).allowed;
+}
+
 // Who pushes says what it is (X-Neap-Data-Level), on record; what nobody describes counts as L2.
 Task<void> RegistryRoute::describe_push(const io::HttpRequest& request, std::string repository,
                                         std::string user) {
   const auto digest = request.query_value("digest");
-  if (digest.empty()) co_return;
+  // What is mounted was described by whoever brought it.
+  if (digest.empty() || request.has_query("mount")) co_return;
   BlobFacts facts;
   (void)api::parse_enum(request.headers.get("X-Neap-Data-Level"), facts.level);
   facts.project = repository.substr(0, repository.find('/'));
   facts.owner = "user/" + user;
-  (void)co_await border_.describe_blob(std::string(digest), facts);
+  (void)co_await border_.describe_push(std::string(digest), facts);
 }
 
 Task<void> RegistryRoute::serve_node(io::HttpExchange& exchange, std::string node) {

@@ -15,6 +15,8 @@ class RegistryRoute {
   RegistryRoute(artifacts::OciRegistry& registry, Border& border, const auth::Authorizer& authorizer)
       : registry_(registry), border_(border), authorizer_(authorizer) {}
   Task<void> handle(io::HttpExchange& exchange, const auth::Identity& who);
+  // Asked for where a blob is mounted from: the path of such a request names only where it goes.
+  bool may_pull(const auth::Identity& who, const std::string& repository) const;
 
  private:
   Task<void> serve_node(io::HttpExchange& exchange, std::string node);

@@ -100,6 +100,7 @@ struct ServerProcess::Impl {
   Task<void> record(apiserver::AuditRecord entry);
   Task<Status> start_api();
   Task<Status> start_data_plane();
+  Task<Status> permit_mount(io::HttpExchange& exchange, std::string from, artifacts::RegistryAction action);
   void add_routes();
   Task<void> keep_metering();
   Task<void> keep_certificate();
@@ -234,10 +235,24 @@ Task<Status> ServerProcess::Impl::start_api() {
   co_return ok();
 }
 
+// The registry route has asked for all that a request's path names before it comes here.
+Task<Status> ServerProcess::Impl::permit_mount(io::HttpExchange& exchange, std::string from,
+                                               artifacts::RegistryAction action) {
+  if (action != artifacts::RegistryAction::kPull || exchange.request().method != "POST") co_return ok();
+  NEAP_CO_TRY(const auto who, authenticator.authenticate(exchange.request(), exchange.peer_certificate()));
+  if (registry_route->may_pull(who, from)) co_return ok();
+  co_return fail(Code::kPermissionDenied, "registry.mount",
+                 fmt::format("{} may not get models in the project of {}", who.user, from));
+}
+
 Task<Status> ServerProcess::Impl::start_data_plane() {
   NEAP_CO_TRY(blobs, artifacts::ArtifactStore::open(runtime, {.root = path("content")}));
   repositories = std::make_unique<artifacts::RepositoryTable>(*blobs);
-  registry = std::make_unique<artifacts::OciRegistry>(*blobs, *repositories);
+  registry = std::make_unique<artifacts::OciRegistry>(
+      *blobs, *repositories, artifacts::OciRegistryOptions{},
+      [this](io::HttpExchange& exchange, std::string repository, artifacts::RegistryAction action) {
+        return permit_mount(exchange, std::move(repository), action);
+      });
   auto decide_log = [this](Json entry) -> Task<Status> {
     auto appended = co_await decisions->append(std::move(entry));
     if (!appended) co_return fail(std::move(appended).error(), "writing the decisions ledger");

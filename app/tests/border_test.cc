@@ -95,6 +95,18 @@ TEST_F(BorderTest, a_node_cannot_relabel_a_blob_by_shipping_the_servers_own_kind
   EXPECT_EQ(get_string(refusals[0], "offered"), "blob");
 }
 
+TEST_F(BorderTest, who_pushes_what_another_project_made_makes_it_no_laxer) {
+  ASSERT_TRUE(run(border_->describe_blob(kDigest, {.level = api::DataLevel::kL2, .project = "secret"})));
+  ASSERT_TRUE(run(border_->describe_push(kDigest, {.level = api::DataLevel::kL3, .project = "other"})));
+  EXPECT_EQ(level(), api::DataLevel::kL2);
+  EXPECT_EQ(border_->facts_of(kDigest).project, "secret");
+  ASSERT_TRUE(run(border_->describe_push(kDigest, {.level = api::DataLevel::kL1, .project = "other"})));
+  EXPECT_EQ(level(), api::DataLevel::kL1);
+  const auto own = "sha256:" + std::string(64, 'c');
+  ASSERT_TRUE(run(border_->describe_push(own, {.level = api::DataLevel::kL3, .project = "other"})));
+  EXPECT_EQ(border_->facts_of(own).level, api::DataLevel::kL3);
+}
+
 TEST_F(BorderTest, a_blob_nobody_described_does_not_become_laxer_than_L2_by_a_nodes_crossing) {
   ASSERT_TRUE(ship(0, {entry("crossing", "L3")}));
   EXPECT_EQ(level(), api::DataLevel::kL2);

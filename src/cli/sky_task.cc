@@ -318,6 +318,7 @@ api::TrainingJob job_of(const SkyTask& task, const SkyCandidate& candidate) {
   return job;
 }
 
+// clang-format off: it takes the shell's words for C++
 std::string launch_script() {
   return R"sh(#!/bin/bash
 # Written by `neap launch`: puts files where the task expects them, then setup, then run.
@@ -325,13 +326,14 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)" || exit 1
 export SKYPILOT_NODE_RANK="${RANK:-0}"
 export SKYPILOT_NODE_IPS="${MASTER_ADDR:-127.0.0.1}"  # the head's alone: members meet there
 mkdir -p "$HOME/sky_workdir" || exit 1
-if [ -d "$here/home" ];
-  then cp - R
-          "$here/home/."
-          "$HOME/" ||
-      exit 1;
-  fi cd "$HOME/sky_workdir" || exit 1 if[-f "$here/setup.sh"];
-  then / bin / bash "$here/setup.sh" status = $ ? if[$status - ne 0]; then
+if [ -d "$here/home" ]; then
+  cp -R "$here/home/." "$HOME/" || exit 1
+fi
+cd "$HOME/sky_workdir" || exit 1
+if [ -f "$here/setup.sh" ]; then
+  /bin/bash "$here/setup.sh"
+  status=$?
+  if [ $status -ne 0 ]; then
     echo "setup ended with status $status" >&2
     exit $status
   fi
@@ -339,5 +341,6 @@ fi
 exec /bin/bash "$here/run.sh"
 )sh";
 }
+// clang-format on
 
 }  // namespace neap::cli

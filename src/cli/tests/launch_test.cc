@@ -1,5 +1,12 @@
 // launch: what a SkyPilot task means here, what is refused, and what reaches the server.
 #include <gmock/gmock.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "internal/code_archive.h"
 #include "internal/sky_task.h"
@@ -206,6 +213,25 @@ TEST_F(Launch, on_demand_tasks_see_no_spot_places) {
 TEST_F(Launch, a_chain_of_tasks_is_refused) {
   lab.write("/w/chain.yaml", "name: p\n---\nrun: x\n---\nrun: y\n");
   EXPECT_THAT(lab.run({"launch", "/w/chain.yaml", "-y"}).err, HasSubstr("3 documents"));
+}
+
+// The script itself, by the shell that runs it: home and workdir in place, setup before run, its failure
+// passed on.
+TEST(LaunchScript, puts_files_in_place_and_runs_setup_before_run) {
+  const auto folder = std::filesystem::temp_directory_path() / fmt::format("neap-launch-{}", ::getpid());
+  std::filesystem::create_directories(folder / "home/sky_workdir");
+  const auto write = [&](const char* name, std::string_view text) { std::ofstream(folder / name) << text; };
+  write("launch.sh", launch_script());
+  write("home/sky_workdir/input", "five\n");
+  write("setup.sh", "echo set >> \"$HOME/trace\"\n");
+  write("run.sh", "cat input >> \"$HOME/trace\"\n");
+  const auto command = fmt::format("HOME={0}/user /bin/bash {0}/launch.sh 2>/dev/null", folder.string());
+  EXPECT_EQ(std::system(command.c_str()), 0);
+  std::ifstream trace(folder / "user/trace");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(trace), {}), "set\nfive\n");
+  write("setup.sh", "exit 3\n");
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 3);
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

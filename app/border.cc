@@ -258,6 +258,8 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
     co_return fail(Code::kResourceExhausted, "audit.shipment.ledgers",
                    fmt::format("node \"{}\" has begun {} ledgers already; give the machine another name",
                                node, kLedgersOfNodeMax));
+  // This server was restored from a backup: what it forgot is still in the node's ledger.
+  if (first > next_[stream]) co_return Json{{"next", next_[stream]}};
   std::uint64_t sequence = first;
   for (const auto& item : entries->get_array()) {
     const auto at = sequence++;

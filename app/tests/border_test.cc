@@ -136,6 +136,14 @@ TEST_F(BorderTest, a_node_that_was_set_up_anew_is_heard_from_its_first_entry_on)
   }
 }
 
+TEST_F(BorderTest, a_server_that_forgot_entries_asks_for_them_again) {
+  ASSERT_TRUE(ship(0, {entry("refusal", "L2")}));
+  const auto next = ship(5, {entry("refusal", "L2")});
+  ASSERT_TRUE(next);
+  EXPECT_EQ(get_int(*next, "next"), 1);
+  EXPECT_EQ(count("refusal"), 1u);
+}
+
 TEST_F(BorderTest, what_could_not_be_recorded_is_taken_when_it_is_sent_again) {
   ASSERT_TRUE(ship(0, {entry("refusal", "L2")}));
   machine_.set_disk_capacity(0);

@@ -301,9 +301,9 @@ Task<void> EgressGate::ship() {
     while (next < deps_.audit.size()) {
       auto shipped = co_await ship_from(next);
       if (tasks_.context().cancel.is_cancelled()) co_return;
-      failed = !shipped || *shipped <= next;
+      failed = !shipped || *shipped == next;
       if (failed) break;
-      next = *shipped;
+      next = *shipped;  // also back: a server restored from a backup asks for what it forgot
       backoff = 500ms;
     }
     if (failed) {

@@ -1,8 +1,9 @@
 // Writes per second and latency of 64 concurrent writers: MemoryStore, SqliteStore (group commit, fsync
 // before every acknowledgement), and the naive way, one SQLite transaction a write with the same
-// durability. Ratios of one run on one disk; absolute figures are the machine's.
+// durability; with an address also etcd through EtcdStore. Ratios of one run on one disk; absolute figures
+// are the machine's. The longest write shows what a checkpoint costs whom it meets.
 //
-//   store_bench [writes-per-writer] [directory]
+//   store_bench [writes-per-writer] [directory] [etcd-url]
 #include <fmt/format.h>
 #include <sqlite3.h>
 
@@ -15,6 +16,7 @@
 
 #include "neap/base/task_group.h"
 #include "neap/io/real_runtime.h"
+#include "neap/store/etcd_store.h"
 #include "neap/store/memory_store.h"
 #include "neap/store/sqlite_store.h"
 
@@ -28,6 +30,7 @@ struct Figures {
   double writes_per_second = 0;
   double p50_ms = 0;
   double p99_ms = 0;
+  double longest_ms = 0;
 };
 
 using Write = std::function<Task<Status>(std::string key, std::string value)>;
@@ -55,7 +58,19 @@ Task<Figures> measure(io::Runtime& runtime, Write& write, int writes) {
   const double seconds = to_seconds(runtime.executor().now() - start);
   std::sort(latencies_ms.begin(), latencies_ms.end());
   const auto at = [&](double q) { return latencies_ms[std::size_t(q * double(latencies_ms.size() - 1))]; };
-  co_return Figures{double(latencies_ms.size()) / seconds, at(0.5), at(0.99)};
+  co_return Figures{double(latencies_ms.size()) / seconds, at(0.5), at(0.99), latencies_ms.back()};
+}
+
+Task<Figures> measure_store(io::Runtime& runtime, Store& store, int writes) {
+  Write write = [&store](std::string key, std::string value) -> Task<Status> {
+    return [](Store& s, std::string k, std::string v) -> Task<Status> {
+      auto done = co_await s.put({}, std::move(k), std::move(v));
+      co_return done ? ok() : Status(fail(done.error()));
+    }(store, std::move(key), std::move(value));
+  };
+  const auto out = co_await measure(runtime, write, writes);
+  co_await store.close();
+  co_return out;
 }
 
 // What a store without group commit does: every write its own transaction, one after another.
@@ -103,29 +118,19 @@ Task<void> write_in_turn(io::Runtime& runtime,
   }
 }
 
-Task<void> bench(io::Runtime& runtime, std::string directory, int writes) {
-  Figures memory, sqlite, naive;
+Task<void> bench(io::Runtime& runtime, std::string directory, int writes, std::string etcd_url) {
+  Figures memory, sqlite, naive, etcd;
   {
     MemoryStore store(runtime.executor());
-    Write write = [&store](std::string key, std::string value) -> Task<Status> {
-      return [](Store& s, std::string k, std::string v) -> Task<Status> {
-        auto done = co_await s.put({}, std::move(k), std::move(v));
-        co_return done ? ok() : Status(fail(done.error()));
-      }(store, std::move(key), std::move(value));
-    };
-    memory = co_await measure(runtime, write, writes);
-    co_await store.close();
+    memory = co_await measure_store(runtime, store, writes);
   }
   {
     auto store = (co_await SqliteStore::open(runtime, {.directory = directory + "/store"})).value();
-    Write write = [&store](std::string key, std::string value) -> Task<Status> {
-      return [](Store& s, std::string k, std::string v) -> Task<Status> {
-        auto done = co_await s.put({}, std::move(k), std::move(v));
-        co_return done ? ok() : Status(fail(done.error()));
-      }(*store, std::move(key), std::move(value));
-    };
-    sqlite = co_await measure(runtime, write, writes);
-    co_await store->close();
+    sqlite = co_await measure_store(runtime, *store, writes);
+  }
+  if (!etcd_url.empty()) {
+    auto store = (co_await EtcdStore::open(runtime, {.endpoints = {etcd_url}, .tls = {}})).value();
+    etcd = co_await measure_store(runtime, *store, std::max(1, writes / 10));
   }
   {
     NaiveSqlite store(directory + "/naive.db");
@@ -148,10 +153,14 @@ Task<void> bench(io::Runtime& runtime, std::string directory, int writes) {
     co_await worker.stop();
   }
   fmt::print("{} writers, values of {} bytes\n\n", kWriters, kValueBytes);
-  fmt::print("{:<28}{:>12}{:>10}{:>10}\n", "store", "writes/s", "p50 ms", "p99 ms");
-  for (const auto& [name, f] :
-       {std::pair{"memory", memory}, {"sqlite, group commit", sqlite}, {"sqlite, one by one", naive}})
-    fmt::print("{:<28}{:>12.0f}{:>10.2f}{:>10.2f}\n", name, f.writes_per_second, f.p50_ms, f.p99_ms);
+  fmt::print("{:<28}{:>12}{:>10}{:>10}{:>12}\n", "store", "writes/s", "p50 ms", "p99 ms", "longest ms");
+  for (const auto& [name, f] : {std::pair{"memory", memory},
+                                {"sqlite, group commit", sqlite},
+                                {"sqlite, one by one", naive},
+                                {"etcd", etcd}})
+    if (f.writes_per_second > 0)
+      fmt::print("{:<28}{:>12.0f}{:>10.2f}{:>10.2f}{:>12.2f}\n", name, f.writes_per_second, f.p50_ms,
+                 f.p99_ms, f.longest_ms);
   fmt::print("\ngroup commit against one by one: {:.1f}x the writes, p99 {:.1f}x shorter\n",
              sqlite.writes_per_second / naive.writes_per_second, naive.p99_ms / sqlite.p99_ms);
   fmt::print("memory against group commit: {:.1f}x the writes\n",
@@ -167,6 +176,6 @@ int main(int argc, char** argv) {
   std::string directory = parent / "neap-store-bench-XXXXXX";
   if (!mkdtemp(directory.data())) return 1;
   auto runtime = neap::io::RealRuntime::create();
-  runtime->run_task(neap::store::bench(*runtime, directory, writes));
+  runtime->run_task(neap::store::bench(*runtime, directory, writes, argc > 3 ? argv[3] : ""));
   std::filesystem::remove_all(directory);
 }

@@ -178,6 +178,7 @@ Result<agent::AgentOptions> AgentProcess::Impl::agent_options() {
   out.data_directory = options.data_directory;
   out.python = options.python;
   out.python_path = options.python_path;
+  if (!options.advertise_host.empty()) out.advertise_host = options.advertise_host;
   out.inference_endpoint = advertised(clients->local(), options.advertise_host);
   out.peer_endpoint = advertised(peers->local(), options.advertise_host);
   if (options.advertise_host.empty() &&

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 
 namespace neap::app {
 namespace {
@@ -299,7 +300,7 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
 }
 
 Task<Result<Json>> Border::list(std::string type, std::size_t max) {
-  JsonArray out;
+  std::deque<Json> newest;
   const auto size = deps_.audit.size();
   for (std::uint64_t at = 0; at < size;) {
     NEAP_CO_TRY(const auto entries, co_await deps_.audit.read(at, 1000));
@@ -309,13 +310,15 @@ Task<Result<Json>> Border::list(std::string type, std::size_t max) {
       if (!type.empty() ? kind != type : (kind == "blob" || kind == "model")) continue;
       Json item = entry.body;
       item.get_object()["sequence"] = entry.sequence;
-      out.push_back(std::move(item));
-      if (out.size() > max) out.erase(out.begin());
+      newest.push_back(std::move(item));
+      if (newest.size() > max) newest.pop_front();
     }
     at = entries.back().sequence + 1;
   }
   auto verified = co_await deps_.audit.verify();
-  JsonObject answer{{"log_verified", verified.has_value()}, {"entries", std::move(out)}};
+  JsonArray entries;
+  for (auto& entry : newest) entries.push_back(std::move(entry));
+  JsonObject answer{{"log_verified", verified.has_value()}, {"entries", std::move(entries)}};
   if (verified) {
     answer["size"] = verified->size;
     answer["root"] = verified->root.to_string();

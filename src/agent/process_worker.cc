@@ -150,12 +150,19 @@ Task<Status> ProcessWorker::fetch_code(CallContext ctx) {
 
 // Rank 0 names a port that is free now; ranks of the committed epoch meet there.
 Task<Result<std::string>> ProcessWorker::offer_rendezvous(CallContext) {
-  io::Endpoint any;
-  any.host = context_.options.advertise_host;
-  NEAP_CO_TRY(auto listener, context_.deps.runtime.network().listen(any));
-  const auto local = listener->local();
-  listener->close();
-  co_return local.to_string();
+  io::Endpoint meeting;
+  meeting.host = context_.options.advertise_host;
+  auto listener = context_.deps.runtime.network().listen(meeting);
+  if (!listener) {
+    // Others know this machine by a name or an address that is not its own (NAT): any of its own will do.
+    io::Endpoint any;
+    any.host = "0.0.0.0";
+    listener = context_.deps.runtime.network().listen(any);
+  }
+  if (!listener) co_return fail(std::move(listener).error());
+  meeting.port = (*listener)->local().port;
+  (*listener)->close();
+  co_return meeting.to_string();
 }
 
 // True when this member may run; false when it has ended before it could.

@@ -154,8 +154,10 @@ void add_answer_commands(CLI::App& app, Line& line) {
   auto* audit =
       add_command(app, "audit", "Border crossings and refusals; fails where the log does not verify", line,
                   [&line](Session& session) { return run_audit(session, line.audit); });
-  audit->add_option("--type", line.audit.type, "crossing or refusal")
-      ->check(CLI::IsMember(std::vector<std::string>{"crossing", "refusal"}));
+  audit->add_option("--type", line.audit.type, "Of one type only")
+      ->check(CLI::IsMember(std::vector<std::string>{
+          "crossing", "refusal", "declassification", "api", "api-refusal", "node-join", "join-refusal",
+          "certificate-renewal", "renewal-refusal", "shipment-refusal"}));
   audit->add_flag("--verify", line.audit.verify_only, "Only say whether the log verifies");
   add_output(audit, line.audit.output);
 

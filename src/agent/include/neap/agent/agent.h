@@ -27,9 +27,9 @@ struct AgentOptions {
   std::string node, site;
   api::CapacityType capacity_type = api::CapacityType::kOwned;
   std::string state_directory, data_directory;
-  std::string python = "/usr/bin/python3";  // stands for {python} in commands
-  std::string python_path;                  // folder that holds the neap package for training scripts
-  std::string advertise_host = "127.0.0.1";
+  std::string python = "/usr/bin/python3";        // stands for {python} in commands
+  std::string python_path;                        // folder that holds the neap package for training scripts
+  std::string advertise_host = "127.0.0.1";       // where members of a gang meet this node
   std::string inference_endpoint, peer_endpoint;  // shown on the Node
   api::Resources capacity;
   std::string version = "v0.1.0", limits;

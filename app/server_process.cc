@@ -176,14 +176,15 @@ Task<Status> ServerProcess::Impl::open_ledgers() {
   NEAP_CO_TRY(audit, co_await open("audit"));
   NEAP_CO_TRY(usage, co_await open("usage"));
   NEAP_CO_TRY(decisions, co_await open("decisions"));
-  metering = std::make_unique<controllers::Metering>([this](Json entry) -> Task<Status> {
+  auto append = [this](Json entry) -> Task<Status> {
     auto appended = co_await usage->append(std::move(entry));
     if (!appended) co_return fail(std::move(appended).error(), "writing the usage ledger");
     co_return ok();
-  });
+  };
+  metering = std::make_unique<controllers::Metering>(std::move(append), runtime.clock());
   for (std::uint64_t at = 0; at < usage->size();) {
     NEAP_CO_TRY(const auto entries, co_await usage->read(at, 1000));
-    for (const auto& entry : entries) NEAP_CO_TRY_VOID(metering->restore(entry.body));
+    for (const auto& entry : entries) NEAP_CO_TRY_VOID(metering->restore(entry.body, entry.time));
     if (entries.empty()) break;
     at = entries.back().sequence + 1;
   }
@@ -265,7 +266,8 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
                                              .client = *admin_client,
                                              .publisher = publisher_slot,
                                              .decisions = decide_log,
-                                             .log = log},
+                                             .log = log,
+                                             .spending = metering.get()},
       loop_options);
   border = std::make_unique<Border>(
       Border::Dependencies{

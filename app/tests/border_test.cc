@@ -16,7 +16,7 @@ class BorderTest : public ::testing::Test {
   BorderTest()
       : machine_(world_.add_machine("hq")),
         log_(sink_, machine_.runtime().clock()),
-        metering_([](Json) -> Task<Status> { co_return ok(); }) {
+        metering_([](Json) -> Task<Status> { co_return ok(); }, machine_.runtime().clock()) {
     api::Node node;
     node.metadata.name = "edge-1";
     node.spec.site = "factory-01";

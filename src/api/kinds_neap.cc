@@ -132,6 +132,30 @@ void add_strategy(KindTableBuilder& builder) {
   policy.columns = {text("Rules", "spec.rules.*.name", "Rules in order.")};
 }
 
+void add_limits(KindTableBuilder& builder) {
+  auto& budget = builder.add_described<Budget>(
+      {"bu"}, "What a project may spend in a period, and what happens on the way.");
+  budget.columns = {text("Period", "spec.period", "day, week or month."),
+                    text("Limit", "spec.limit", "Amount for one period."),
+                    text("Currency", "spec.currency", "Currency of the amounts."),
+                    text("Spent", "status.spent", "Billed in this period."),
+                    text("Committed", "status.committed", "Expected of what runs and is not billed yet."),
+                    number("Used-%", "status.percentUsed", "Spent and committed in percent of the limit."),
+                    text("Action", "status.action", "none or the step of the ladder that holds now."),
+                    {"Hard", "boolean", "spec.hard", "True admits nothing that would pass the limit.", 1},
+                    text("Forecast", "status.forecast", "Spent by the period's end if it goes on.", 1),
+                    text("Until", "status.periodEnd", "End of the period.", 1)};
+  auto& queue = builder.add_described<Queue>({"qu"}, "What the jobs that name it may hold at once.");
+  queue.columns = {text("CPU", "spec.quota.cpu", "Most cores."),
+                   text("CPU-Used", "status.used.cpu", "Cores held."),
+                   text("Memory", "spec.quota.memory", "Most memory."),
+                   text("Memory-Used", "status.used.memory", "Memory held."),
+                   text("Accelerators", "spec.quota.accelerators", "Most accelerators."),
+                   text("Accelerators-Used", "status.used.accelerators", "Accelerators held."),
+                   number("Running", "status.running", "Jobs that hold something."),
+                   number("Waiting", "status.waiting", "Jobs that wait for a place.")};
+}
+
 }  // namespace
 
 void add_neap_kinds(KindTableBuilder& builder) {
@@ -139,6 +163,7 @@ void add_neap_kinds(KindTableBuilder& builder) {
   add_data(builder);
   add_work(builder);
   add_strategy(builder);
+  add_limits(builder);
 }
 
 }  // namespace neap::api

@@ -183,7 +183,8 @@ Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
           .options = options,
           .state = seen,
           .reserved = reserved,
-          .ctx = tasks.context()};
+          .ctx = tasks.context(),
+          .spending = deps.spending};
 }
 
 Task<void> ControlLoop::Impl::pass() {
@@ -194,11 +195,10 @@ Task<void> ControlLoop::Impl::pass() {
   reserved.settle(picture, deps.runtime.executor().now());
   const auto view = view_of(picture);
   using Step = Task<Status> (*)(const Pass&);
-  static constexpr std::pair<const char*, Step> kSteps[] = {{"nodes", reconcile_nodes},
-                                                            {"documents", reconcile_documents},
-                                                            {"strategies", reconcile_strategies},
-                                                            {"training", reconcile_training},
-                                                            {"services", reconcile_services}};
+  static constexpr std::pair<const char*, Step> kSteps[] = {
+      {"nodes", reconcile_nodes},         {"budgets", reconcile_budgets},
+      {"documents", reconcile_documents}, {"strategies", reconcile_strategies},
+      {"training", reconcile_training},   {"services", reconcile_services}};
   for (const auto& [name, step] : kSteps) {
     auto status = co_await step(view);
     if (tasks.context().cancel.is_cancelled()) co_return;
@@ -238,6 +238,8 @@ void ControlLoop::start() {
   i.follow_kind<api::ModelVersion>();
   i.follow_kind<api::InferenceService>();
   i.follow_kind<api::DeploymentStrategy>();
+  i.follow_kind<api::Budget>();
+  i.follow_kind<api::Queue>();
   for (const auto& kind : kDocumentKinds) i.follow_documents(kind);
   ++i.unsynced;
   i.tasks.spawn(i.follow_leases());

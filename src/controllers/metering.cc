@@ -75,12 +75,33 @@ Result<finops::UsageLine> usage_line_from_json(const Json& value) {
   return out;
 }
 
-Status Metering::restore(const Json& entry) {
+namespace {
+
+std::int64_t day_of(WallTime at) {
+  return std::chrono::floor<std::chrono::days>(at).time_since_epoch().count();
+}
+
+}  // namespace
+
+MoneyMicros Metering::spent(const std::string& project, WallTime start, WallTime end) const {
+  MoneyMicros out;
+  const auto past = daily_.lower_bound({project, day_of(end)});
+  for (auto day = daily_.lower_bound({project, day_of(start)}); day != past; ++day) out += day->second;
+  return out;
+}
+
+std::int64_t Metering::billed_milliseconds(const std::string& allocation_uid) const {
+  const auto found = billed_ms_.find(allocation_uid);
+  return found == billed_ms_.end() ? 0 : found->second;
+}
+
+Status Metering::restore(const Json& entry, WallTime at) {
   const auto* lines = find_path(entry, {"lines"});
   if (!lines || !lines->is_array())
     return fail(Code::kDataLoss, "usage.entry", "a usage ledger entry holds no lines");
   for (const auto& item : lines->get_array()) {
     NEAP_TRY(auto line, usage_line_from_json(item));
+    daily_[{line.owner.project, day_of(at)}] += line.amount;
     lines_.push_back(std::move(line));
   }
   const std::string key(get_string(entry, "key"));
@@ -96,7 +117,7 @@ Task<Status> Metering::record(std::vector<finops::UsageLine> lines, std::string 
   for (const auto& line : lines) items.push_back(to_json(line));
   Json entry{{"key", key}, {"until", until}, {"lines", std::move(items)}};
   NEAP_CO_TRY_VOID(co_await append_(entry));
-  co_return restore(entry);
+  co_return restore(entry, clock_.wall());
 }
 
 Task<Status> Metering::bill_allocations(const ClusterState& state) {

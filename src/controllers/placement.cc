@@ -7,6 +7,7 @@
 #include <set>
 
 #include "internal/derivation.h"
+#include "internal/limits.h"
 #include "internal/spot_history.h"
 #include "neap/controllers/prices.h"
 #include "neap/crypto/digest.h"
@@ -40,29 +41,11 @@ policy::CapacityType to_policy(api::CapacityType type) {
   return policy::CapacityType::kOwned;
 }
 
-using HeldByNode = std::map<std::string, std::vector<const api::Resources*>>;
+using HeldByNode = std::map<std::string_view, std::vector<const api::Resources*>>;
 
-// Allocations that are not ended, and what is promised to ones that the picture does not show yet: by this
-// leader a moment ago, or by an epoch that was planned before a restart. `owner` asks for a new place: what
-// it was promised before does not count.
-HeldByNode held_by_node(const Pass& pass, const std::string& owner) {
+HeldByNode held_by_node(const std::vector<Holding>& holdings) {
   HeldByNode out;
-  for (const auto& [key, allocation] : pass.state.all<api::Allocation>())
-    if (holds_resources(allocation)) out[allocation.spec.node].push_back(&allocation.spec.resources);
-  const auto& reserved = pass.reserved.entries();
-  for (const auto& [key, entry] : reserved)
-    if (entry.owner != owner && !pass.state.find<api::Allocation>(key.namespace_, key.name))
-      out[entry.node].push_back(&entry.resources);
-  for (const auto& [key, job] : pass.state.all<api::TrainingJob>()) {
-    if (job.status.phase != "Reserved") continue;
-    const auto run = std::ranges::find(job.status.runs, job.status.epoch, &api::RunRecord::epoch);
-    if (run == job.status.runs.end()) continue;
-    for (std::size_t i = 0; i < run->nodes.size(); ++i) {
-      const ObjectKey member{key.namespace_, member_name(key.name, run->epoch, std::int64_t(i))};
-      if (!reserved.contains(member) && !pass.state.find<api::Allocation>(member.namespace_, member.name))
-        out[run->nodes[i]].push_back(&job.spec.resources);
-    }
-  }
+  for (const auto& holding : holdings) out[holding.node].push_back(holding.resources);
   return out;
 }
 
@@ -123,7 +106,8 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
                          .to = link.spec.to,
                          .bandwidth = double(link.spec.bandwidthMbps) * 1e6 / 8,
                          .rtt = Duration(std::int64_t(link.spec.rttMs * 1e6))});
-  const auto held = held_by_node(pass, owner);
+  const auto holdings = holdings_of(pass, owner);
+  const auto held = held_by_node(holdings);
   for (const auto& [key, node] : pass.state.all<api::Node>()) out.nodes.push_back(to_scheduler(node, held));
   for (const auto& [key, policy] : pass.state.all<api::SchedulingPolicy>()) {
     if (key.namespace_ != project) continue;
@@ -139,6 +123,8 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
   }
   out.data_policies = data_policies_of(pass.state, project);
   out.prices = price_book_of(pass.state);
+  out.queues = queues_of(pass, holdings);
+  NEAP_TRY(out.budgets, budgets_of(pass, project, holdings, out.prices));
   return out;
 }
 
@@ -354,6 +340,7 @@ Result<api::Allocation> collect_allocation(const Pass& pass, const api::Dataset&
   request.id = version + "-" + source.site;
   request.project = dataset.metadata.namespace_;
   request.kind = scheduler::TaskKind::kCollect;
+  request.duration_estimate = kShortWork;
   request.each.cores = MilliCores{100};
   request.each.memory = Bytes{64 << 20};
   request.pinned_site = site->metadata.name;

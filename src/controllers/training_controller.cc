@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <set>
 
+#include "internal/limits.h"
 #include "internal/placement.h"
 #include "internal/reconciler.h"
 
@@ -314,9 +315,13 @@ Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& 
                               return a->status.phase == "Failed" || a->status.phase == "Released" ||
                                      (!is_ended(*a) && node_is_gone(pass, a->spec.node));
                             });
-  if (lost_one || job.spec.suspend) {
+  const auto* budget = pausing_budget(pass, job);
+  if (lost_one || job.spec.suspend || budget) {
     job.status.phase = "Draining";
-    job.status.message = "stopping the remaining members";
+    job.status.message = budget && !lost_one && !job.spec.suspend
+                             ? fmt::format("stops at checkpoint step {}: {}", job.status.checkpoint.step,
+                                           budget->status.message)
+                             : "stopping the remaining members";
   }
   co_return ok();
 }

@@ -22,6 +22,32 @@ std::optional<BudgetAction> parse_budget_action(std::string_view text) {
   return {};
 }
 
+std::optional<BudgetPeriod> parse_budget_period(std::string_view text) {
+  for (std::size_t i = 0; i < kPeriodNames.size(); ++i)
+    if (kPeriodNames[i] == text) return BudgetPeriod(i);
+  return {};
+}
+
+Result<MoneyMicros> parse_amount(std::string_view text) {
+  const auto point = text.find('.');
+  const auto whole = text.substr(0, point);
+  const auto decimals = point == std::string_view::npos ? std::string_view{} : text.substr(point + 1);
+  const auto is_digits = [](std::string_view part) {
+    return std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; });
+  };
+  if (whole.empty() || whole.size() > 12 || decimals.size() > 6 || !is_digits(whole) ||
+      !is_digits(decimals) || text.ends_with('.'))
+    return fail(
+        Code::kInvalidArgument, "budget.amount",
+        fmt::format("\"{}\" is no amount of money; write up to 12 digits and at most 6 decimals, like "
+                    "500 or 12.50",
+                    text.substr(0, 64)));
+  std::int64_t micros = 0;
+  for (const char c : whole) micros = micros * 10 + (c - '0');
+  for (std::size_t i = 0; i < 6; ++i) micros = micros * 10 + (i < decimals.size() ? decimals[i] - '0' : 0);
+  return MoneyMicros{micros};
+}
+
 BudgetVerdict evaluate_budget(const Budget& budget, const BudgetState& state, MoneyMicros asked) {
   BudgetVerdict verdict;
   const __int128 used = __int128(state.spent.value) + state.committed.value + asked.value;

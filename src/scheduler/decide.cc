@@ -58,10 +58,10 @@ std::string shape_of(const Request& r) {
 }
 
 // Price x expected time; an hour where no estimate is given.
-MoneyMicros compute_cost(const Request& request, const Decision& decision) {
+MoneyMicros compute_cost(const Request& request, const Decision& decision, Duration open_ended) {
   if (!decision.cost_per_hour) return {};
   const auto estimate =
-      std::chrono::duration_cast<std::chrono::milliseconds>(request.duration_estimate.value_or(1h));
+      std::chrono::duration_cast<std::chrono::milliseconds>(request.duration_estimate.value_or(open_ended));
   const auto cost = finops::multiply_divide(decision.cost_per_hour->value,
                                             std::max<std::int64_t>(0, estimate.count()), 1, 3'600'000);
   return {cost ? *cost : INT64_MAX / 8};
@@ -374,9 +374,10 @@ class Engine {
           {int(i), board_.nodes[n]->name, board_.sites[cls.site]->name, cls.capacity_type, taken[i].devices});
     }
     if (is_priced) decision.cost_per_hour = MoneyMicros{hourly};
-    const MoneyMicros asked{compute_cost(request, decision).value + decision.egress_cost.value};
     for (const auto& budget : board_.budgets) {
       if (budget.budget.project != request.project) continue;
+      const MoneyMicros asked{compute_cost(request, decision, budget.open_ended).value +
+                              decision.egress_cost.value};
       const auto answer = finops::evaluate_budget(budget.budget, budget.state, asked);
       if (answer.admits) continue;
       undo(ask, taken);
@@ -403,10 +404,10 @@ class Engine {
       queue->second.accelerators_used.value += request.each.accelerators.value * request.replicas;
     }
     if (!decision.cost_per_hour) return;
-    const auto compute = compute_cost(request, decision);
     for (auto& budget : budgets)
       if (budget.budget.project == request.project)
-        budget.state.committed.value += compute.value + decision.egress_cost.value;
+        budget.state.committed.value +=
+            compute_cost(request, decision, budget.open_ended).value + decision.egress_cost.value;
   }
 
  private:

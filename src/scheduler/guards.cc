@@ -14,8 +14,6 @@ static_assert(int(CapacityType::kSpot) == int(finops::CapacityType::kSpot) &&
               int(CapacityType::kOwned) == int(finops::CapacityType::kOwned));
 
 constexpr std::int64_t kHourNs = 3'600'000'000'000;
-// What an unfinished estimate is charged against a budget.
-constexpr std::int64_t kDefaultMilliseconds = 3'600'000;
 
 bool contains(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
@@ -244,19 +242,19 @@ void check_class(const Context& context, const Request& request, const NodeClass
   if (request.cost_strategy == CostStrategy::kAvoidSpot && cls.capacity_type == CapacityType::kSpot)
     verdict.parts.preference -= 25;
 
-  const std::int64_t duration_ms =
-      request.duration_estimate
-          ? std::max<std::int64_t>(
-                0, std::chrono::duration_cast<std::chrono::milliseconds>(*request.duration_estimate).count())
-          : kDefaultMilliseconds;
   for (const auto& budget : board.budgets) {
     if (budget.budget.project != request.project) continue;
     if (!verdict.parts.cost_per_hour) {
+      if (!budget.budget.is_hard) continue;
       refuse(verdict, Guard::kBudget,
              fmt::format("budget {} cannot be kept: the price book has no price for {} capacity at {}",
                          budget.budget.name, policy::capacity_type_name(cls.capacity_type), site.name));
       continue;
     }
+    const auto duration_ms =
+        std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::milliseconds>(
+                                      request.duration_estimate.value_or(budget.open_ended))
+                                      .count());
     const auto compute = finops::multiply_divide(gang, duration_ms, 1, 3'600'000);
     const MoneyMicros asked{compute ? *compute + verdict.parts.egress_cost.value : INT64_MAX / 4};
     const auto answer = finops::evaluate_budget(budget.budget, budget.state, asked);

@@ -78,7 +78,7 @@ template <class T>
 class RoundTrip : public testing::Test {};
 using AllKinds =
     testing::Types<Site, Link, Node, Dataset, DatasetVersion, DataPolicy, SchedulingPolicy, TrainingJob,
-                   Allocation, Model, ModelVersion, InferenceService, DeploymentStrategy>;
+                   Allocation, Model, ModelVersion, InferenceService, DeploymentStrategy, Budget, Queue>;
 TYPED_TEST_SUITE(RoundTrip, AllKinds);
 
 TYPED_TEST(RoundTrip, keeps_every_member_through_json_and_yaml_and_is_valid) {

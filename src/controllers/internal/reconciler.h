@@ -44,6 +44,7 @@ struct Pass {
   const ClusterState& state;  // does not change during a pass
   Reservations& reserved;
   CallContext ctx;
+  const Spending* spending = nullptr;
 
   WallTime wall() const { return runtime.clock().wall(); }
   MonoTime now() const { return runtime.executor().now(); }
@@ -107,6 +108,7 @@ api::OwnerReference owner_reference(const T& owner) {
 api::Labels billing_labels(const api::ObjectMeta& owner);
 
 Task<Status> reconcile_nodes(const Pass& pass);
+Task<Status> reconcile_budgets(const Pass& pass);
 Task<Status> reconcile_documents(const Pass& pass);
 Task<Status> reconcile_training(const Pass& pass);
 Task<Status> reconcile_services(const Pass& pass);

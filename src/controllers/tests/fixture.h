@@ -28,6 +28,12 @@ class NoPublisher final : public ModelPublisher {
   }
 };
 
+struct FixedSpending final : Spending {
+  MoneyMicros amount;
+  MoneyMicros spent(const std::string&, WallTime, WallTime) const override { return amount; }
+  std::int64_t billed_milliseconds(const std::string&) const override { return 0; }
+};
+
 class Cluster {
  public:
   Cluster()
@@ -47,11 +53,13 @@ class Cluster {
                                     decisions_.push_back(std::move(record));
                                     co_return ok();
                                   },
-                                  .log = log_},
+                                  .log = log_,
+                                  .spending = &spending_},
         Options{});
     loop_->start();
   }
   client::FakeResourceClient& client() { return client_; }
+  FixedSpending& spending() { return spending_; }
   void pass(Duration time = 3s) { sim_.run_for(time); }
   const std::vector<Json>& decisions() const { return decisions_; }
 
@@ -155,7 +163,7 @@ class Cluster {
  private:
   template <class T>
   static std::string ns() {
-    return std::is_same_v<T, api::Node> || std::is_same_v<T, api::Site> ? "" : "default";
+    return !api::KindOf<T>::namespaced ? "" : "default";
   }
   io::SimWorld sim_;
   io::SimMachine& machine_;
@@ -163,6 +171,7 @@ class Cluster {
   Quiet sink_;
   telemetry::Logger log_;
   NoPublisher publisher_;
+  FixedSpending spending_;
   std::vector<Json> decisions_;
   std::unique_ptr<ControlLoop> loop_;
 };

@@ -37,11 +37,13 @@ class Bill : public ::testing::Test {
     state.all<api::Allocation>()[key_of(a)] = a;
   }
   Metering metering() {
-    return Metering([this](Json entry) -> Task<Status> {
-      if (ledger_fails) co_return fail(Code::kUnavailable, "test.ledger", "no");
-      entries.push_back(std::move(entry));
-      co_return ok();
-    });
+    return Metering(
+        [this](Json entry) -> Task<Status> {
+          if (ledger_fails) co_return fail(Code::kUnavailable, "test.ledger", "no");
+          entries.push_back(std::move(entry));
+          co_return ok();
+        },
+        cluster.runtime().clock());
   }
   std::int64_t total(const Metering& m) {
     std::int64_t micros = 0;
@@ -70,7 +72,7 @@ TEST_F(Bill, a_restart_bills_nothing_twice) {
   ASSERT_TRUE(cluster.wait(before.bill_allocations(state)));
   const auto written = entries;
   auto after = metering();
-  for (const auto& entry : written) ASSERT_TRUE(after.restore(entry));
+  for (const auto& entry : written) ASSERT_TRUE(after.restore(entry, cluster.runtime().clock().wall()));
   ASSERT_TRUE(cluster.wait(after.bill_allocations(state)));
   EXPECT_EQ(total(after), total(before));
   EXPECT_EQ(entries.size(), written.size());

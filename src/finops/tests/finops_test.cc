@@ -160,5 +160,17 @@ TEST(Finops, money_and_price_books_refuse_what_they_cannot_hold) {
     EXPECT_FALSE(parse_price_book(parse_json(bad).value())) << bad;
 }
 
+TEST(Budget, an_amount_is_read_exactly_or_refused) {
+  EXPECT_EQ(parse_amount("500")->value, 500'000'000);
+  EXPECT_EQ(parse_amount("12.5")->value, 12'500'000);
+  EXPECT_EQ(parse_amount("0.000001")->value, 1);
+  EXPECT_EQ(parse_amount("999999999999.999999")->value, 999'999'999'999'999'999);
+  for (const auto* bad : {"", ".", "5.", ".5", "-1", "1e3", "1,5", "0.0000001", "1000000000000", "5 USD"}) {
+    const auto read = parse_amount(bad);
+    ASSERT_FALSE(read) << bad;
+    EXPECT_EQ(read.error().reason, "budget.amount");
+  }
+}
+
 }  // namespace
 }  // namespace neap::finops

@@ -1,6 +1,7 @@
 // Resource<Spec, Status>: a typed object of the API, and the aliases of all kinds of neap.dev/v1.
 #pragma once
 
+#include "neap/api/budget.h"
 #include "neap/api/site.h"
 #include "neap/api/strategy.h"
 
@@ -22,6 +23,8 @@ using Dataset = Resource<DatasetSpec, DatasetStatus>;
 using DatasetVersion = Resource<DatasetVersionSpec, DatasetVersionStatus>;
 using DataPolicy = Resource<DataPolicySpec, EmptyStatus>;
 using SchedulingPolicy = Resource<SchedulingPolicySpec, EmptyStatus>;
+using Budget = Resource<BudgetSpec, BudgetStatus>;
+using Queue = Resource<QueueSpec, QueueStatus>;
 using TrainingJob = Resource<TrainingJobSpec, TrainingJobStatus>;
 using Allocation = Resource<AllocationSpec, AllocationStatus>;
 using Model = Resource<ModelSpec, ModelStatus>;
@@ -46,6 +49,8 @@ NEAP_KIND(Dataset, "datasets", true)
 NEAP_KIND(DatasetVersion, "datasetversions", true)
 NEAP_KIND(DataPolicy, "datapolicies", true)
 NEAP_KIND(SchedulingPolicy, "schedulingpolicies", true)
+NEAP_KIND(Budget, "budgets", true)
+NEAP_KIND(Queue, "queues", false)
 NEAP_KIND(TrainingJob, "trainingjobs", true)
 NEAP_KIND(Allocation, "allocations", true)
 NEAP_KIND(Model, "models", true)

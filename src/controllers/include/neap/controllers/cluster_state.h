@@ -87,7 +87,7 @@ class ClusterState {
              ObjectMap<api::DatasetVersion>, ObjectMap<api::DataPolicy>, ObjectMap<api::SchedulingPolicy>,
              ObjectMap<api::TrainingJob>, ObjectMap<api::Allocation>, ObjectMap<api::Model>,
              ObjectMap<api::ModelVersion>, ObjectMap<api::InferenceService>,
-             ObjectMap<api::DeploymentStrategy>>
+             ObjectMap<api::DeploymentStrategy>, ObjectMap<api::Budget>, ObjectMap<api::Queue>>
       maps_;
 };
 

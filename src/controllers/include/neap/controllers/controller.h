@@ -12,6 +12,7 @@
 #include "neap/client/resource_client.h"
 #include "neap/controllers/cluster_state.h"
 #include "neap/controllers/model_publisher.h"
+#include "neap/controllers/spending.h"
 #include "neap/io/runtime.h"
 #include "neap/telemetry/log.h"
 
@@ -37,6 +38,7 @@ class ControlLoop {
     ModelPublisher& publisher;
     RecordSink decisions;  // {"time","object","explanation",...}: why, recorded before it takes effect
     telemetry::Logger& log;
+    const Spending* spending = nullptr;  // outlives the loop; without one nothing counts as spent
   };
   ControlLoop(Dependencies dependencies, Options options);
   ~ControlLoop();

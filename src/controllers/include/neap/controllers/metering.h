@@ -14,19 +14,24 @@
 #include <vector>
 
 #include "neap/base/task.h"
+#include "neap/base/time.h"
 #include "neap/controllers/cluster_state.h"
+#include "neap/controllers/spending.h"
 #include "neap/finops/report.h"
 
 namespace neap::controllers {
 
-class Metering {
+class Metering final : public Spending {
  public:
   // Appends one entry to the usage ledger; durable when it returns.
   using Append = std::function<Task<Status>(Json)>;
-  explicit Metering(Append append) : append_(std::move(append)) {}
+  Metering(Append append, const Clock& clock) : append_(std::move(append)), clock_(clock) {}
 
-  // One entry read back from the ledger.
-  Status restore(const Json& entry);
+  // One entry read back from the ledger, and when it was written there.
+  Status restore(const Json& entry, WallTime at);
+  // Lines count in the day they were written.
+  MoneyMicros spent(const std::string& project, WallTime start, WallTime end) const override;
+  std::int64_t billed_milliseconds(const std::string& allocation_uid) const override;
   // Bills what allocations have held since the last time.
   Task<Status> bill_allocations(const ClusterState& state);
   // No-op for a transfer id that was billed, and inside one site.
@@ -41,8 +46,10 @@ class Metering {
                       std::int64_t billed_until);
 
   Append append_;
+  const Clock& clock_;
   std::vector<finops::UsageLine> lines_;
-  std::map<std::string, std::int64_t> billed_ms_;  // allocation uid
+  std::map<std::string, std::int64_t> billed_ms_;                      // allocation uid
+  std::map<std::pair<std::string, std::int64_t>, MoneyMicros> daily_;  // by project and day since 1970
   std::set<std::string> transfers_;
 };
 

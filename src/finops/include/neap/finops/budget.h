@@ -27,6 +27,10 @@ enum class BudgetAction : std::uint8_t {
 std::string_view budget_action_name(BudgetAction action);
 std::optional<BudgetAction> parse_budget_action(std::string_view text);
 
+std::optional<BudgetPeriod> parse_budget_period(std::string_view text);
+// "12.5" to 12500000 micros; `budget.amount` for what is no amount, or has more than 6 decimals.
+Result<MoneyMicros> parse_amount(std::string_view text);
+
 struct BudgetStep {
   int percent = 100;
   BudgetAction action = BudgetAction::kWarn;

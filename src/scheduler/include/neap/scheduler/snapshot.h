@@ -90,6 +90,8 @@ struct Queue {
 struct ProjectBudget {
   finops::Budget budget;
   finops::BudgetState state;
+  // What work that states no duration is charged.
+  Duration open_ended = std::chrono::hours(1);
 };
 
 struct Snapshot {

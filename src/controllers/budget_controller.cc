@@ -1,0 +1,129 @@
+// Budget and Queue: their status in each pass, and an event when a budget's step of the ladder changes.
+//
+// The guards of placement keep the limits, from the same amounts; training_controller.cc obeys `pause`.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "internal/limits.h"
+#include "internal/reconciler.h"
+#include "neap/controllers/prices.h"
+
+namespace neap::controllers {
+namespace {
+
+Task<Status> tell(const Pass& pass, const api::Budget& budget, bool is_warning) {
+  const auto now = format_rfc3339(pass.wall());
+  const auto& meta = budget.metadata;
+  JsonObject event;
+  event["apiVersion"] = "v1";
+  event["kind"] = "Event";
+  // By what was read: a pass over the same picture says the same once.
+  event["metadata"] = JsonObject{
+      {"name", fmt::format("{}.{}.{}", meta.name.substr(0, 200), budget.status.action, meta.resourceVersion)},
+      {"namespace", meta.namespace_}};
+  event["involvedObject"] = JsonObject{{"apiVersion", fmt::format("{}/{}", api::kGroup, api::kVersion)},
+                                       {"kind", "Budget"},
+                                       {"namespace", meta.namespace_},
+                                       {"name", meta.name},
+                                       {"uid", meta.uid}};
+  event["type"] = is_warning ? "Warning" : "Normal";
+  event["reason"] = "BudgetStep";
+  event["message"] = budget.status.message;
+  event["source"] = JsonObject{{"component", "neap-budgets"}};
+  event["firstTimestamp"] = now;
+  event["lastTimestamp"] = now;
+  event["count"] = 1;
+  client::ResourcePath path{.group = "",
+                            .version = "v1",
+                            .plural = "events",
+                            .namespace_ = meta.namespace_,
+                            .name = {},
+                            .subresource = {}};
+  auto made = co_await pass.client.create(pass.ctx, std::move(path), Json(std::move(event)), {});
+  co_return made ? ok() : tolerate_races(fail(std::move(made).error()));
+}
+
+api::BudgetStatus status_of(const scheduler::ProjectBudget& budget, WallTime now) {
+  const auto verdict = finops::evaluate_budget(budget.budget, budget.state, {});
+  const auto period = finops::compute_period(budget.budget.period, now);
+  auto action = verdict.action;
+  // A hard limit that running work reached by going on longer than it said is a pause, whatever the ladder.
+  if (budget.budget.is_hard && budget.state.spent > budget.budget.limit)
+    action = finops::BudgetAction::kPause;
+  api::BudgetStatus out;
+  out.spent = format_money(budget.state.spent);
+  out.committed = format_money(budget.state.committed);
+  // By the full hour: it need not be written with every second that passes.
+  out.forecast =
+      format_money(finops::forecast(budget.state.spent, period, std::chrono::floor<std::chrono::hours>(now)));
+  out.percentUsed = verdict.percent_used;
+  out.action = finops::budget_action_name(action);
+  out.message =
+      fmt::format("budget {}: {} spent and {} committed of {} ({} %), action {}", budget.budget.name,
+                  out.spent, out.committed, format_money(budget.budget.limit), out.percentUsed, out.action);
+  out.periodStart = period.start;
+  out.periodEnd = period.end;
+  return out;
+}
+
+Task<Status> reconcile_budget(const Pass& pass, const api::Budget& before,
+                              const std::vector<Holding>& holdings, const finops::PriceBook& prices) {
+  auto next = before;
+  const auto judged = budget_of(pass, before, holdings, prices);
+  if (judged) {
+    next.status = status_of(*judged, pass.wall());
+  } else {
+    next.status = {};
+    next.status.message = "not kept: " + judged.error().message;
+  }
+  next.status.observedGeneration = before.metadata.generation;
+  if (same_object(next, before)) co_return ok();
+  const bool is_step = next.status.action != before.status.action &&
+                       !(before.status.action.empty() && next.status.action == "none");
+  if (is_step) NEAP_CO_TRY_VOID(co_await tell(pass, next, next.status.action != "none"));
+  co_return co_await write_status(pass, std::move(next));
+}
+
+Task<Status> reconcile_queue(const Pass& pass, const api::Queue& before, const scheduler::Queue& counted,
+                             const std::vector<Holding>& holdings) {
+  auto next = before;
+  next.status.used = {
+      .cpu = counted.cores_used, .memory = counted.memory_used, .accelerators = counted.accelerators_used};
+  next.status.running = next.status.waiting = 0;
+  for (const auto& [key, job] : pass.state.all<api::TrainingJob>()) {
+    if (job.spec.queue != before.metadata.name) continue;
+    const bool holds = std::ranges::any_of(holdings, [&](const Holding& holding) {
+      return holding.owner_kind == "TrainingJob" && holding.project == key.namespace_ &&
+             holding.owner_name == key.name;
+    });
+    if (holds)
+      ++next.status.running;
+    else if (job.status.phase == "Pending" && !job.spec.suspend)
+      ++next.status.waiting;
+  }
+  if (same_object(next, before)) co_return ok();
+  co_return co_await write_status(pass, std::move(next));
+}
+
+}  // namespace
+
+Task<Status> reconcile_budgets(const Pass& pass) {
+  Status first_error;
+  const auto note = [&first_error](Status status) {
+    if (!status && first_error) first_error = std::move(status);
+  };
+  const auto& budgets = pass.state.all<api::Budget>();
+  const auto& queues = pass.state.all<api::Queue>();
+  if (budgets.empty() && queues.empty()) co_return ok();
+  const auto holdings = holdings_of(pass, {});
+  const auto prices = price_book_of(pass.state);
+  for (const auto& [key, budget] : budgets)
+    if (!budget.metadata.deletionTimestamp) note(co_await reconcile_budget(pass, budget, holdings, prices));
+  for (const auto& counted : queues_of(pass, holdings))
+    if (const auto* queue = pass.state.find<api::Queue>("", counted.name))
+      note(co_await reconcile_queue(pass, *queue, counted, holdings));
+  co_return first_error;
+}
+
+}  // namespace neap::controllers

@@ -1,0 +1,21 @@
+// Spending: what was billed, as budgets ask for it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "neap/base/quantity.h"
+#include "neap/base/time.h"
+
+namespace neap::controllers {
+
+class Spending {
+ public:
+  virtual ~Spending() = default;
+  // From `start` to before `end`, both midnights UTC.
+  virtual MoneyMicros spent(const std::string& project, WallTime start, WallTime end) const = 0;
+  // Of the allocation's runSeconds.
+  virtual std::int64_t billed_milliseconds(const std::string& allocation_uid) const = 0;
+};
+
+}  // namespace neap::controllers

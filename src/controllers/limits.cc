@@ -1,0 +1,219 @@
+#include "internal/limits.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "neap/controllers/prices.h"
+
+namespace neap::controllers {
+namespace {
+
+constexpr std::int64_t kHourMs = 3'600'000;
+
+std::int64_t milliseconds_of(Duration d) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
+}
+
+const api::TrainingJob* job_of(const Pass& pass, const Holding& holding) {
+  if (holding.owner_kind != "TrainingJob") return nullptr;
+  return pass.state.find<api::TrainingJob>(std::string(holding.project), std::string(holding.owner_name));
+}
+
+std::int64_t billed_of(const Pass& pass, const api::Allocation* allocation) {
+  return pass.spending && allocation ? pass.spending->billed_milliseconds(allocation->metadata.uid) : 0;
+}
+
+// Run and not billed yet.
+std::int64_t unbilled_of(const Pass& pass, const api::Allocation* allocation) {
+  if (!allocation) return 0;
+  return std::max<std::int64_t>(
+      0, std::int64_t(allocation->status.runSeconds * 1000) - billed_of(pass, allocation));
+}
+
+std::int64_t expected_of(const Pass& pass, const Holding& holding, Duration open_ended) {
+  const auto unbilled = unbilled_of(pass, holding.allocation);
+  if (const auto* job = job_of(pass, holding)) {
+    const auto stated = milliseconds_of(job->spec.expectedDuration);
+    if (stated <= 0) return unbilled + milliseconds_of(open_ended);
+    const auto left = stated - billed_of(pass, holding.allocation);
+    const auto ran = holding.allocation ? std::int64_t(holding.allocation->status.runSeconds * 1000) : 0;
+    return ran < stated ? left : unbilled + kHourMs;
+  }
+  if (holding.owner_kind != "InferenceService") return unbilled + milliseconds_of(kShortWork);
+  return unbilled + milliseconds_of(open_ended);
+}
+
+MoneyMicros price_of(const Pass& pass, const finops::PriceBook& prices, const std::string& node_name,
+                     const std::string& site, const api::Resources& resources, std::int64_t milliseconds) {
+  const auto* node = pass.state.find<api::Node>("", node_name);
+  finops::ResourceAmounts held;
+  held.cores = resources.cpu;
+  held.memory = resources.memory;
+  for (const auto& [model, amount] : resources.accelerators) {
+    held.accelerator_model = model;
+    held.accelerators = amount;
+  }
+  const auto hourly =
+      prices.compute_hourly(node ? node->spec.site : site,
+                            node ? to_finops(node->spec.capacityType) : finops::CapacityType::kOwned, held);
+  if (!hourly) return {};
+  const auto cost = finops::multiply_divide(hourly->value, milliseconds, 1, kHourMs);
+  return {cost ? *cost : INT64_MAX / 8};
+}
+
+void add(MoneyMicros& sum, MoneyMicros part) {
+  if (__builtin_add_overflow(sum.value, part.value, &sum.value)) sum.value = INT64_MAX / 2;
+}
+
+MoneyMicros committed_of(const Pass& pass, const std::string& project, const std::vector<Holding>& holdings,
+                         const finops::PriceBook& prices, Duration open_ended) {
+  MoneyMicros out;
+  for (const auto& holding : holdings)
+    if (holding.project == project)
+      add(out, price_of(pass, prices, std::string(holding.node),
+                        holding.allocation ? holding.allocation->spec.site : std::string{},
+                        *holding.resources, expected_of(pass, holding, open_ended)));
+  for (const auto& [key, allocation] : pass.state.all<api::Allocation>())
+    if (key.namespace_ == project && is_ended(allocation))
+      add(out, price_of(pass, prices, allocation.spec.node, allocation.spec.site, allocation.spec.resources,
+                        unbilled_of(pass, &allocation)));
+  return out;
+}
+
+finops::BudgetAction to_finops(api::BudgetAction action) {
+  switch (action) {
+    case api::BudgetAction::kWarn:
+      return finops::BudgetAction::kWarn;
+    case api::BudgetAction::kSpotOnly:
+      return finops::BudgetAction::kSpotOnly;
+    case api::BudgetAction::kPause:
+      return finops::BudgetAction::kPause;
+  }
+  return finops::BudgetAction::kPause;
+}
+
+Result<finops::Budget> to_finops(const api::Budget& budget, const finops::PriceBook& prices) {
+  finops::Budget out;
+  out.name = budget.metadata.name;
+  out.project = budget.metadata.namespace_;
+  out.is_hard = budget.spec.hard;
+  const auto period = finops::parse_budget_period(budget.spec.period);
+  if (!period)
+    return fail(Code::kFailedPrecondition, "placement.budget",
+                fmt::format("\"{}\" is no period; write day, week or month", budget.spec.period));
+  out.period = *period;
+  NEAP_TRY(out.limit, finops::parse_amount(budget.spec.limit));
+  if (budget.spec.currency != prices.currency())
+    return fail(Code::kFailedPrecondition, "placement.budget",
+                fmt::format("it is in {} and the sites' prices are in {}; write both in one currency",
+                            budget.spec.currency, prices.currency()));
+  for (const auto& step : budget.spec.ladder)
+    out.ladder.push_back({.percent = int(step.percent), .action = to_finops(step.action)});
+  return out;
+}
+
+}  // namespace
+
+std::vector<Holding> holdings_of(const Pass& pass, const std::string& owner) {
+  std::vector<Holding> out;
+  for (const auto& [key, allocation] : pass.state.all<api::Allocation>())
+    if (holds_resources(allocation))
+      out.push_back({.project = key.namespace_,
+                     .node = allocation.spec.node,
+                     .owner_kind = allocation.spec.ownerKind,
+                     .owner_name = allocation.spec.ownerName,
+                     .resources = &allocation.spec.resources,
+                     .allocation = &allocation});
+  const auto& reserved = pass.reserved.entries();
+  for (const auto& [key, entry] : reserved)
+    if (entry.owner != owner && !pass.state.find<api::Allocation>(key.namespace_, key.name))
+      out.push_back({.project = key.namespace_,
+                     .node = entry.node,
+                     .owner_kind = std::string_view(entry.owner).substr(0, entry.owner.find('/')),
+                     .owner_name = std::string_view(entry.owner).substr(entry.owner.rfind('/') + 1),
+                     .resources = &entry.resources});
+  for (const auto& [key, job] : pass.state.all<api::TrainingJob>()) {
+    if (job.status.phase != "Reserved") continue;
+    const auto run = std::ranges::find(job.status.runs, job.status.epoch, &api::RunRecord::epoch);
+    if (run == job.status.runs.end()) continue;
+    for (std::size_t i = 0; i < run->nodes.size(); ++i) {
+      const ObjectKey member{key.namespace_, member_name(key.name, run->epoch, std::int64_t(i))};
+      if (!reserved.contains(member) && !pass.state.find<api::Allocation>(member.namespace_, member.name))
+        out.push_back({.project = key.namespace_,
+                       .node = run->nodes[i],
+                       .owner_kind = "TrainingJob",
+                       .owner_name = key.name,
+                       .resources = &job.spec.resources});
+    }
+  }
+  return out;
+}
+
+std::vector<scheduler::Queue> queues_of(const Pass& pass, const std::vector<Holding>& holdings) {
+  std::vector<scheduler::Queue> out;
+  for (const auto& [key, queue] : pass.state.all<api::Queue>()) {
+    const auto& quota = queue.spec.quota;
+    scheduler::Queue one{.name = key.name,
+                         .cores_limit = quota.cpu,
+                         .cores_used = {},
+                         .memory_limit = quota.memory,
+                         .memory_used = {},
+                         .accelerators_limit = quota.accelerators,
+                         .accelerators_used = {}};
+    for (const auto& holding : holdings) {
+      const auto* job = job_of(pass, holding);
+      if (!job || job->spec.queue != key.name) continue;
+      one.cores_used += holding.resources->cpu;
+      one.memory_used += holding.resources->memory;
+      for (const auto& [model, amount] : holding.resources->accelerators) one.accelerators_used += amount;
+    }
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+Result<scheduler::ProjectBudget> budget_of(const Pass& pass, const api::Budget& budget,
+                                           const std::vector<Holding>& holdings,
+                                           const finops::PriceBook& prices) {
+  NEAP_TRY(auto read, to_finops(budget, prices));
+  scheduler::ProjectBudget out{.budget = std::move(read), .state = {}};
+  const auto& project = budget.metadata.namespace_;
+  const auto minute = std::chrono::floor<std::chrono::minutes>(pass.wall());
+  const auto period = finops::compute_period(out.budget.period, minute);
+  if (out.budget.is_hard) out.open_ended = std::chrono::duration_cast<Duration>(period.end - minute);
+  if (pass.spending) out.state.spent = pass.spending->spent(project, period.start, period.end);
+  out.state.committed = committed_of(pass, project, holdings, prices, out.open_ended);
+  return out;
+}
+
+Result<std::vector<scheduler::ProjectBudget>> budgets_of(const Pass& pass, const std::string& project,
+                                                         const std::vector<Holding>& holdings,
+                                                         const finops::PriceBook& prices) {
+  std::vector<scheduler::ProjectBudget> out;
+  for (const auto& [key, budget] : pass.state.all<api::Budget>()) {
+    if (key.namespace_ != project) continue;
+    auto judged = budget_of(pass, budget, holdings, prices);
+    if (!judged && !budget.spec.hard) continue;  // its own status says so
+    if (!judged)
+      return fail(Code::kFailedPrecondition, "placement.budget",
+                  fmt::format("waits: budget {} cannot be kept, so nothing is placed in project {}: {}",
+                              key.name, project, judged.error().message));
+    out.push_back(*std::move(judged));
+  }
+  return out;
+}
+
+const api::Budget* pausing_budget(const Pass& pass, const api::TrainingJob& job) {
+  if (job.spec.interruption != api::InterruptionClass::kCheckpointed ||
+      job.status.checkpoint.phase != "Durable")
+    return nullptr;
+  for (const auto& [key, budget] : pass.state.all<api::Budget>())
+    if (key.namespace_ == job.metadata.namespace_ && !budget.metadata.deletionTimestamp &&
+        budget.status.action == "pause" && budget.status.observedGeneration == budget.metadata.generation &&
+        budget.status.periodEnd && pass.wall() < *budget.status.periodEnd)
+      return &budget;
+  return nullptr;
+}
+
+}  // namespace neap::controllers

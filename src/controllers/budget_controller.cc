@@ -18,10 +18,11 @@ Task<Status> tell(const Pass& pass, const api::Budget& budget, bool is_warning) 
   JsonObject event;
   event["apiVersion"] = "v1";
   event["kind"] = "Event";
+  const std::string step = budget.status.action.empty() ? "not-kept" : budget.status.action;
   // By what was read: a pass over the same picture says the same once.
-  event["metadata"] = JsonObject{
-      {"name", fmt::format("{}.{}.{}", meta.name.substr(0, 200), budget.status.action, meta.resourceVersion)},
-      {"namespace", meta.namespace_}};
+  event["metadata"] =
+      JsonObject{{"name", fmt::format("{}.{}.{}", meta.name.substr(0, 200), step, meta.resourceVersion)},
+                 {"namespace", meta.namespace_}};
   event["involvedObject"] = JsonObject{{"apiVersion", fmt::format("{}/{}", api::kGroup, api::kVersion)},
                                        {"kind", "Budget"},
                                        {"namespace", meta.namespace_},

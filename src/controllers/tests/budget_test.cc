@@ -50,6 +50,17 @@ class BudgetTest : public ::testing::Test {
     ASSERT_EQ(cluster.get<api::TrainingJob>(job).status.phase, "Running");
   }
   void keep_leases() { cluster.renew("vm-1", fmt::format("2026-01-01T00:00:{:02}Z", ++renewals_ % 60)); }
+  JsonArray events() {
+    const client::ResourcePath path{.group = "",
+                                    .version = "v1",
+                                    .plural = "events",
+                                    .namespace_ = "default",
+                                    .name = {},
+                                    .subresource = {}};
+    const auto list = cluster.wait(cluster.client().list({}, path, {}));
+    EXPECT_TRUE(list) << list.error().to_string();
+    return list ? list->at("items").get_array() : JsonArray{};
+  }
   api::Budget budget() { return cluster.get<api::Budget>("monthly"); }
 
   Cluster cluster;
@@ -109,17 +120,9 @@ TEST_F(BudgetTest, pause_stops_what_has_a_durable_checkpoint_and_nothing_else) {
   EXPECT_EQ(cluster.get<api::TrainingJob>("unsaved").status.phase, "Running");
   cluster.set_phase("saved-e1-0", "Released");
   EXPECT_EQ(cluster.get<api::TrainingJob>("saved").status.phase, "Pending") << "nothing new is admitted";
-  const auto events = cluster.wait(cluster.client().list({},
-                                                         {.group = "",
-                                                          .version = "v1",
-                                                          .plural = "events",
-                                                          .namespace_ = "default",
-                                                          .name = {},
-                                                          .subresource = {}},
-                                                         {}));
-  ASSERT_TRUE(events) << events.error().to_string();
-  ASSERT_EQ(events->at("items").get_array().size(), 1u) << to_text(*events);
-  EXPECT_THAT(to_text(*events), ::testing::HasSubstr("action pause"));
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_THAT(to_text(told[0]), ::testing::HasSubstr("action pause"));
   keep_leases();
   cluster.set_spec<api::Budget>("monthly", [](auto& b) { b.spec.limit = "100"; });
   cluster.pass(5s);
@@ -152,6 +155,16 @@ TEST_F(BudgetTest, a_budget_that_cannot_be_judged_keeps_work_waiting_and_says_wh
   EXPECT_EQ(job.status.phase, "Pending");
   EXPECT_THAT(job.status.message, ::testing::HasSubstr("it is in CNY"));
   EXPECT_THAT(cluster.get<api::Budget>("monthly").status.message, ::testing::HasSubstr("not kept"));
+  cluster.set_spec<api::Budget>("monthly", [](auto& b) { b.spec.currency = "USD"; });
+  cluster.pass();
+  EXPECT_EQ(cluster.get<api::TrainingJob>("waits").status.phase, "Reserved");
+  ASSERT_EQ(cluster.get<api::Budget>("monthly").status.action, "none");
+  cluster.set_spec<api::Budget>("monthly", [](auto& b) { b.spec.currency = "EUR"; });
+  cluster.pass();
+  EXPECT_THAT(cluster.get<api::Budget>("monthly").status.message, ::testing::HasSubstr("it is in EUR"));
+  const auto told = events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_TRUE(get_string(told[0].at("metadata"), "name").starts_with("monthly.not-kept."));
 }
 
 TEST_F(BudgetTest, a_queue_holds_no_more_than_its_quota_over_all_projects_and_says_so) {

@@ -148,8 +148,8 @@ Result<std::vector<SkyCandidate>> read_candidate(const JsonObject& resources) {
     base.uses_spot = spot->get_bool();
   }
   for (const auto* key : {"infra", "zone", "region", "cloud"})
-    if (const auto word = get_string(Json(resources), key); !word.empty() && base.infra.empty())
-      base.infra = word;
+    if (const auto* word = resources.if_contains(key); word && word->is_string() && base.infra.empty())
+      base.infra = std::string_view(word->get_string());
   if (base.infra.find('*') != std::string::npos)
     return unsupported("resources.infra", "wildcards; name a site, an alias or a label, or leave it out");
   const auto* accelerators = resources.if_contains("accelerators");

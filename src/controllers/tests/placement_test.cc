@@ -2,18 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "neap/client/fake_resource_client.h"
-#include "neap/io/sim_runtime.h"
+#include "tests/fixture.h"
 
 namespace neap::controllers {
 namespace {
-
-class NoPublisher final : public ModelPublisher {
- public:
-  Task<Result<PublishedModel>> publish(CallContext, PublishRequest) override {
-    co_return fail(Code::kUnavailable, "test.publisher", "not here");
-  }
-};
 
 // One public site with one idle node.
 class PlacementTest : public ::testing::Test {

@@ -3,18 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "internal/placement.h"
-#include "neap/client/fake_resource_client.h"
-#include "neap/io/sim_runtime.h"
+#include "tests/fixture.h"
 
 namespace neap::controllers {
 namespace {
-
-class NoPublisher final : public ModelPublisher {
- public:
-  Task<Result<PublishedModel>> publish(CallContext, PublishRequest) override {
-    co_return fail(Code::kUnavailable, "test.publisher", "not here");
-  }
-};
 
 // A dear private site whose node is half taken, and a public one with a cheap spot node and an on-demand one.
 class WhatIfTest : public ::testing::Test {

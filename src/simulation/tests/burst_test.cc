@@ -1,14 +1,13 @@
 #include "neap/simulation/burst.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
 
 #include "neap/simulation/sample.h"
+#include "tests/public_trace.h"
 
 namespace neap::simulation {
 namespace {
@@ -93,14 +92,11 @@ constexpr std::array kExpected{Expected{"trace1", 0.6, 222229}, Expected{"trace1
                                Expected{"trace3", 1.0, 64424},  Expected{"trace3", 1.2, 50150}};
 
 TEST(SimulateBurst, costs_less_and_delays_less_than_the_published_rule) {
-  const char* root = std::getenv("NEAP_DATA");
   std::size_t traces = 0;
   for (const auto& expected : kExpected) {
-    std::ifstream file(std::string(root == nullptr ? "" : root) + "/muri-philly/" + expected.trace + ".csv");
-    if (!file) continue;
-    std::stringstream text;
-    text << file.rdbuf();
-    const auto trace = parse_muri(text.str(), expected.trace);
+    const auto text = read_public_trace(fmt::format("muri-philly/{}.csv", expected.trace));
+    if (text.empty()) continue;
+    const auto trace = parse_muri(text, expected.trace);
     ASSERT_TRUE(trace.has_value()) << trace.error().message;
     ++traces;
     const auto run = [&](Policy policy) {

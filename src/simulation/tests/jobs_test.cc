@@ -1,15 +1,14 @@
 #include "neap/simulation/jobs.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
 #include <numeric>
-#include <sstream>
 
 #include "neap/simulation/sample.h"
+#include "tests/public_trace.h"
 
 namespace neap::simulation {
 namespace {
@@ -125,14 +124,11 @@ constexpr std::array kPublished{
 };
 
 TEST(SimulateJobs, equals_the_published_yardsticks_to_the_second_and_beats_them_in_each_class) {
-  const char* root = std::getenv("NEAP_DATA");
   std::size_t traces = 0;
   for (const auto& published : kPublished) {
-    std::ifstream file(std::string(root == nullptr ? "" : root) + "/muri-philly/" + published.trace + ".csv");
-    if (!file) continue;
-    std::stringstream text;
-    text << file.rdbuf();
-    const auto trace = parse_muri(text.str(), published.trace);
+    const auto text = read_public_trace(fmt::format("muri-philly/{}.csv", published.trace));
+    if (text.empty()) continue;
+    const auto trace = parse_muri(text, published.trace);
     ASSERT_TRUE(trace.has_value()) << trace.error().message;
     ++traces;
     for (const auto& [policy, expected] :

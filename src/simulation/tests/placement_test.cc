@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <vector>
 
 #include "neap/simulation/sample.h"
+#include "tests/public_trace.h"
 
 namespace neap::simulation {
 namespace {
@@ -124,17 +122,10 @@ TEST(Placement, only_a_repacked_run_moves_anything) {
   EXPECT_EQ(replay_placement(trace, options).value().set_back, 0u);
 }
 
-std::string read_data(const std::string& name) {
-  const char* root = std::getenv("NEAP_DATA");
-  if (root == nullptr) return {};
-  std::ifstream file(std::string(root) + "/openb/" + name);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 // Short form of bench/placement_table.py: few seeds of one list, so the margins are wider.
 TEST(PlacementOpenb, yardsticks_meet_their_published_means_and_each_class_of_ours_its_target) {
-  const auto nodes = read_data("openb_node_list_gpu_node.csv"),
-             tasks = read_data("openb_pod_list_default.csv");
+  const auto nodes = read_public_trace("openb/openb_node_list_gpu_node.csv"),
+             tasks = read_public_trace("openb/openb_pod_list_default.csv");
   if (nodes.empty() || tasks.empty()) GTEST_SKIP() << "NEAP_DATA is not set or has no openb";
   const auto trace = read_openb({nodes, "nodes"}, {tasks, "tasks"}).value();
   ASSERT_EQ(trace.nodes.size(), 1213u);

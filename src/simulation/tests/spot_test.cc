@@ -5,11 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
 
 #include "neap/simulation/sample.h"
+#include "tests/public_trace.h"
 
 namespace neap::simulation {
 namespace {
@@ -171,11 +169,8 @@ TEST(Spot, refuses_terms_that_no_replay_can_take) {
 }
 
 std::vector<SpotWindow> load(const std::string& name, std::vector<std::string> zones) {
-  const char* root = std::getenv("NEAP_DATA");
-  std::ifstream in(std::string(root == nullptr ? "/nonexistent" : root) + "/spot-traces/" + name);
-  std::stringstream text;
-  text << in.rdbuf();
-  auto windows = parse_spot_windows(text.str(), name, {.zones = std::move(zones)});
+  auto windows =
+      parse_spot_windows(read_public_trace("spot-traces/" + name), name, {.zones = std::move(zones)});
   return windows ? *std::move(windows) : std::vector<SpotWindow>{};
 }
 

@@ -9,6 +9,7 @@ namespace neap::app {
 namespace {
 
 constexpr std::size_t kShipmentEntriesMax = 1000;
+constexpr Bytes kListingBytesMax{8 << 20};
 constexpr std::size_t kLedgerIdMax = 64;
 constexpr std::ptrdiff_t kLedgersOfNodeMax = 100;
 
@@ -161,6 +162,7 @@ Task<Result<dataguard::ExportPermit>> Border::permit_download(std::string digest
   request.data.level = facts.level;
   request.purpose = "store";
   request.encrypted = request.logged = true;
+  request.bytes_max = kListingBytesMax;
   if (auto parsed = crypto::Digest::parse(digest)) request.content = *parsed;
   request.expires = deps_.runtime.clock().wall() + std::chrono::hours(1);
   const auto project = facts.project.empty() ? repository.substr(0, repository.find('/')) : facts.project;

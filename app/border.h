@@ -49,7 +49,8 @@ class Border {
   BlobFacts facts_of(const std::string& digest) const;
   // A model's repository: blobs in it that nobody described (manifests, signatures) have its facts.
   Task<Status> describe_repository(std::string repository, BlobFacts facts, std::string manifest_digest);
-  // May this blob go to that node? A refusal is recorded.
+  // May this blob go to that node? A refusal is recorded. Without a digest: what the repository's manifests
+  // and lists say, 8 MiB at most.
   Task<Result<dataguard::ExportPermit>> permit_download(std::string digest, std::string node,
                                                         std::string repository);
   Task<Status> record_download(dataguard::ExportPermit permit, std::string digest, std::string repository,

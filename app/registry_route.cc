@@ -15,28 +15,24 @@ io::HttpResponse oci_error(int status, std::string_view code, std::string_view m
   return out;
 }
 
-// "/v2/REPOSITORY/blobs/DIGEST" or ".../manifests/DIGEST"; empty parts for other paths.
-struct BlobPath {
+// What a path under /v2/ names; empty parts where it names none. `digest` is empty for a tag and a list.
+struct RegistryPath {
   std::string repository, digest;
-  bool is_blob = false;
 };
 // Read from the end, as the registry reads it: a repository's own name may have such words in it.
-BlobPath split(std::string_view path) {
-  BlobPath out;
-  if (!path.starts_with("/v2/")) return out;
+RegistryPath split(std::string_view path) {
+  if (!path.starts_with("/v2/")) return {};
   path.remove_prefix(4);
   const auto last = path.rfind('/');
-  if (last == std::string_view::npos) return out;
+  if (last == std::string_view::npos) return {};
   const auto reference = path.substr(last + 1);
   auto head = path.substr(0, last);
   if (head.ends_with("/blobs/uploads")) head.remove_suffix(std::string_view("/uploads").size());
-  for (const std::string_view word : {"/blobs", "/manifests"})
-    if (head.ends_with(word)) {
-      out.repository = head.substr(0, head.size() - word.size());
-      out.digest = reference;
-      out.is_blob = word == "/blobs";
-    }
-  return out;
+  for (const std::string_view word : {"/blobs", "/manifests", "/referrers", "/tags"})
+    if (head.ends_with(word))
+      return {.repository = std::string(head.substr(0, head.size() - word.size())),
+              .digest = reference.starts_with("sha256:") ? std::string(reference) : std::string()};
+  return {};
 }
 
 auth::Attributes models_of(std::string_view repository, std::string verb, std::string path) {
@@ -105,10 +101,18 @@ Task<void> RegistryRoute::describe_push(const io::HttpRequest& request, std::str
   (void)co_await border_.describe_push(std::string(digest), facts);
 }
 
+// Manifests by tag, lists of tags and referrers say what a repository holds: they need the same permit as
+// its blobs.
 Task<void> RegistryRoute::serve_node(io::HttpExchange& exchange, std::string node) {
-  const auto parts = split(exchange.request().path);
-  if (!parts.digest.starts_with("sha256:") || exchange.request().method == "HEAD") {
+  const auto& request = exchange.request();
+  if (request.path == "/v2" || request.path == "/v2/") {
     co_await registry_.handle(exchange);
+    co_return;
+  }
+  const auto parts = split(request.path);
+  if (parts.repository.empty()) {
+    (void)co_await exchange.reply(
+        oci_error(403, "DENIED", "nodes read single repositories; ask for one by name"));
     co_return;
   }
   auto permit = co_await border_.permit_download(parts.digest, node, parts.repository);

@@ -1,7 +1,7 @@
 // The registry under /v2/ as the server offers it: who may pull and push, and what may leave to whom.
 //
-// Users pull with read access to models, push with write access. Nodes pull only, and each blob they ask
-// for passes the Border: a permit before, a crossing record after.
+// Users pull with read access to models, push with write access. Nodes pull only, and whatever they read of
+// a repository passes the Border: a permit before, a crossing record after.
 #pragma once
 
 #include "border.h"

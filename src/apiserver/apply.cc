@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "internal/rest.h"
 
@@ -35,10 +37,18 @@ std::string element_key(const Json& element, const std::vector<std::string_view>
     if (const auto* value = find_path(element, {key})) out[key] = *value;
   return "k:" + to_text(out);
 }
-Json* find_element(JsonArray& list, std::string_view path_key, const std::vector<std::string_view>& keys) {
-  for (auto& element : list)
-    if (element_key(element, keys) == path_key) return &element;
-  return nullptr;
+// Where each element of a list that merges by keys stands; the first where two have the same key.
+using ElementIndex = std::unordered_map<std::string, std::size_t>;
+ElementIndex index_of(const Json* list, const std::vector<std::string_view>& keys) {
+  ElementIndex out;
+  if (list && list->is_array() && !keys.empty())
+    for (std::size_t at = 0; at < list->get_array().size(); ++at)
+      out.try_emplace(element_key(list->get_array()[at], keys), at);
+  return out;
+}
+const Json* find_in(const Json* list, const ElementIndex& index, std::string_view key) {
+  const auto it = index.find(std::string(key));
+  return it == index.end() ? nullptr : &list->get_array()[it->second];
 }
 const Json* items_of(const Json* schema) { return schema ? find_path(*schema, {"items"}) : nullptr; }
 
@@ -95,12 +105,14 @@ void merge(Json& live, const Json& applied, const Json* schema) {
   }
   const auto keys = list_keys(schema);
   if (applied.is_array() && live.is_array() && !keys.empty()) {
+    auto& list = live.get_array();
+    auto known = index_of(&live, keys);
     for (const auto& element : applied.get_array()) {
-      auto& list = live.get_array();
-      if (auto* have = find_element(list, element_key(element, keys), keys))
-        merge(*have, element, items_of(schema));
-      else
+      const auto [at, is_new] = known.try_emplace(element_key(element, keys), list.size());
+      if (is_new)
         list.push_back(element);
+      else
+        merge(list[at->second], element, items_of(schema));
     }
     return;
   }
@@ -108,6 +120,8 @@ void merge(Json& live, const Json& applied, const Json* schema) {
 }
 
 void erase_fields(Json& live, const JsonObject& gone, const Json* schema) {
+  const auto elements = index_of(&live, list_keys(schema));
+  std::unordered_set<std::size_t> erased;
   for (const auto& [key, below] : gone) {
     const std::string_view name = key;
     if (name.starts_with("f:") && live.is_object()) {
@@ -119,17 +133,18 @@ void erase_fields(Json& live, const JsonObject& gone, const Json* schema) {
       const bool emptied = (member->is_object() && member->get_object().empty()) ||
                            (member->is_array() && member->get_array().empty());
       if (below.get_object().empty() || emptied) object.erase(name.substr(2));
-    } else if (name.starts_with("k:") && live.is_array()) {
-      const auto keys = list_keys(schema);
-      auto& list = live.get_array();
-      auto* element = find_element(list, name, keys);
-      if (!element) continue;
+    } else if (const auto element = elements.find(std::string(name)); element != elements.end()) {
       if (below.get_object().contains("."))
-        list.erase(list.begin() + (element - list.data()));
+        erased.insert(element->second);
       else
-        erase_fields(*element, below.get_object(), items_of(schema));
+        erase_fields(live.get_array()[element->second], below.get_object(), items_of(schema));
     }
   }
+  if (erased.empty()) return;
+  JsonArray kept;
+  for (std::size_t at = 0; at < live.get_array().size(); ++at)
+    if (!erased.contains(at)) kept.push_back(std::move(live.get_array()[at]));
+  live = std::move(kept);
 }
 
 // Paths that both sets hold where the applied value is not the live one; answers them as a set, too.
@@ -137,6 +152,8 @@ JsonObject find_conflicts(const JsonObject& ours, const JsonObject& theirs, cons
                           const Json* applied, const Json* schema, const std::string& path,
                           std::vector<std::string>& out) {
   JsonObject taken;
+  const auto keys = list_keys(schema);
+  const auto live_index = index_of(live, keys), applied_index = index_of(applied, keys);
   for (const auto& [key, below] : ours) {
     const auto* other = theirs.if_contains(key);
     const std::string_view name = key;
@@ -151,12 +168,9 @@ JsonObject find_conflicts(const JsonObject& ours, const JsonObject& theirs, cons
       if (applied) applied_child = find_path(*applied, {name.substr(2)});
       child_path += fmt::format(".{}", name.substr(2));
     } else {
-      const auto keys = list_keys(schema);
       child_schema = items_of(schema);
-      for (const auto& [from, to] : {std::pair{live, &live_child}, std::pair{applied, &applied_child}})
-        if (from && from->is_array())
-          for (const auto& element : from->get_array())
-            if (element_key(element, keys) == name) *to = &element;
+      live_child = find_in(live, live_index, name);
+      applied_child = find_in(applied, applied_index, name);
       child_path += fmt::format("[{}]", name.substr(2));
     }
     if (below.get_object().empty() || other->get_object().empty()) {
@@ -196,25 +210,20 @@ JsonObject changed_fields(const Json& before, const Json& after, const Json* sch
   }
   const auto keys = list_keys(schema);
   if (keys.empty() || !before.is_array() || !after.is_array()) return out;
+  const auto old_index = index_of(&before, keys), new_index = index_of(&after, keys);
   for (const auto& element : after.get_array()) {
     const auto key = element_key(element, keys);
-    const Json* old_element = nullptr;
-    for (const auto& candidate : before.get_array())
-      if (element_key(candidate, keys) == key) old_element = &candidate;
+    const auto* old_element = find_in(&before, old_index, key);
     if (old_element && *old_element == element) continue;
     out[key] = old_element ? changed_fields(*old_element, element, items_of(schema))
                            : fields_of(element, items_of(schema));
     if (!old_element) out[key].get_object()["."] = JsonObject();
   }
-  for (const auto& element : before.get_array()) {
-    const auto key = element_key(element, keys);
-    const bool kept =
-        std::ranges::any_of(after.get_array(), [&](const Json& e) { return element_key(e, keys) == key; });
-    if (!kept) {
+  for (const auto& element : before.get_array())
+    if (const auto key = element_key(element, keys); !new_index.contains(key)) {
       out[key] = fields_of(element, items_of(schema));
       out[key].get_object()["."] = JsonObject();
     }
-  }
   return out;
 }
 
@@ -233,10 +242,11 @@ JsonObject agreed_fields(const Json& last, const Json& live, const Json* schema)
       if (const auto* other = live.get_object().if_contains(key))
         keep("f:" + std::string(key), value, *other, schema_member(schema, std::string_view(key)));
   } else if (const auto keys = list_keys(schema); !keys.empty() && last.is_array() && live.is_array()) {
-    for (const auto& mine : last.get_array())
-      for (const auto& theirs : live.get_array())
-        if (element_key(mine, keys) == element_key(theirs, keys))
-          keep(element_key(mine, keys), mine, theirs, items_of(schema));
+    const auto index = index_of(&live, keys);
+    for (const auto& mine : last.get_array()) {
+      const auto key = element_key(mine, keys);
+      if (const auto* theirs = find_in(&live, index, key)) keep(key, mine, *theirs, items_of(schema));
+    }
   }
   return out;
 }

@@ -74,6 +74,17 @@ TEST(Apply, lists_with_a_key_merge_by_it) {
   EXPECT_EQ(fewer.body.at("spec").at("inputs").get_array().size(), 1u);
 }
 
+// The merge comes before validation, so a long list must not cost its length squared.
+TEST(Apply, a_list_with_a_key_that_is_far_too_long_is_refused_for_its_length) {
+  World world;
+  std::string inputs;
+  for (int i = 0; i < 40'000; ++i)
+    inputs += fmt::format(R"({}{{"name":"i{}","datasetVersion":"d"}})", i == 0 ? "" : ",", i);
+  const auto refused = world.apply(by("ann"), job(fmt::format(R"("command":["x"],"inputs":[{}])", inputs)));
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_NE(refused.message().find("spec.inputs"), std::string::npos) << refused.text.substr(0, 500);
+}
+
 TEST(Apply, yaml_bodies_and_bad_ones) {
   World world;
   const auto made = world.apply(

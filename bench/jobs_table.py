@@ -60,7 +60,7 @@ def burst_table(neap, folder):
                 answer, _ = run(neap, [*words, "--policy", policy])
                 bill = 100 * (answer["cloud_bill"] / base["cloud_bill"] - 1)
                 wait = 100 * (answer["jct_average_s"] / base["jct_average_s"] - 1)
-                cells.append(f"{bill:+.1f} % ({wait:+.1f})")
+                cells.append(f"{bill:+.1f} % ({wait:+.2f})")
             print(f"| {trace}, {ratio} | {base['cloud_bill']:,.0f} | {' | '.join(cells)} | {answer['moves']} |",
                   flush=True)
 

@@ -21,7 +21,7 @@ class SimulateBurst final : public SimulateCommand {
     command
         ->add_option(
             "--policy", policy_,
-            "zero-wait, starburst: published; drift: zero-wait and running jobs come home; neap: wait while "
+            "zero-wait, starburst: published; drift: nobody waits, running jobs come home; neap: wait while "
             "the forecast start is worth it, and come home")
         ->check(CLI::IsMember(std::vector<std::string>{"zero-wait", "starburst", "drift", "neap"}));
     command->add_flag("--json", json_, "One JSON object");

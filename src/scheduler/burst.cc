@@ -1,6 +1,7 @@
 #include "neap/scheduler/burst.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <queue>
@@ -24,6 +25,14 @@ std::optional<NodePool::Place> NodePool::take(int gpus) {
   if (place.nodes.size() < wanted) return std::nullopt;
   for (const auto node : place.nodes) free_[node] = 0;
   return place;
+}
+
+std::optional<NodePool::Place> NodePool::take_sparing(int gpus, int alike_gpus) {
+  const auto has_room = [&](int room) { return room >= gpus && room < gpus_per_node_; };
+  const auto whole = static_cast<std::size_t>(std::ranges::count(free_, gpus_per_node_));
+  const bool may_break_in = 4 * whole > free_.size() || 2 * alike_gpus >= gpus_per_node_;
+  if (gpus < gpus_per_node_ && !may_break_in && std::ranges::none_of(free_, has_room)) return std::nullopt;
+  return take(gpus);
 }
 
 void NodePool::give_back(const Place& place) {
@@ -85,10 +94,19 @@ std::vector<std::size_t> choose_bursts(const NodePool& pool, std::span<const Pri
   return leaving;
 }
 
-std::vector<std::size_t> order_homecoming(std::span<const CloudRun> runs, const BurstRule& rule) {
+double home_saved_min(const BurstRule& rule, const DriftDelay& delay) {
+  const double allowed_h = rule.home_delay_share * delay.run_h;
+  const double used = allowed_h > 0 ? delay.lost_h / allowed_h : 0;
+  return rule.home_worth * rule.move_h * std::pow(5, used);
+}
+
+std::vector<std::size_t> order_homecoming(std::span<const CloudRun> runs, const BurstRule& rule,
+                                          const DriftDelay& delay) {
+  const double saved_min = home_saved_min(rule, delay);
   std::vector<std::size_t> order;
   for (std::size_t run = 0; run < runs.size(); ++run)
-    if (runs[run].left_h > rule.home_left_min_h && runs[run].ran_h > rule.home_ran_min_h)
+    if (runs[run].left_h > rule.home_left_min_h && runs[run].ran_h > rule.home_ran_min_h &&
+        runs[run].left_h * runs[run].gpus >= saved_min)
       order.push_back(run);
   std::ranges::sort(order, {},
                     [&](std::size_t run) { return std::pair(-runs[run].left_h * runs[run].gpus, run); });

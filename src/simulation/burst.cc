@@ -43,10 +43,12 @@ class Replay {
       now_ = next;
       end_runs();
       while (arrived_ < arrivals_.size() && jobs_[arrivals_[arrived_]].submit_h <= now_)
-        queue_.push_back(arrivals_[arrived_++]);
+        arrive(arrivals_[arrived_++]);
       serve_queue();
       burst();
-      if (options_.policy == Policy::kDrift || options_.policy == Policy::kNeap) come_home();
+      if (options_.policy == Policy::kDrift || options_.policy == Policy::kNeap)
+        while (comes_home()) {
+        }
     }
     report_.ends_h = ends_h_;
     for (std::size_t job = 0; job < jobs_.size(); ++job)
@@ -94,14 +96,26 @@ class Replay {
     std::erase_if(cloud_, [&](const CloudRun& run) {
       if (run.end_h > now_) return false;
       report_.cloud_gpu_hours += jobs_[run.job].gpus * (now_ - run.since_h);
+      narrow_gpus_ -= narrow_gpus(run.job);
       ends_h_[run.job] = now_;
       return true;
     });
   }
 
+  void arrive(std::size_t job) {
+    queue_.push_back(job);
+    delay_.run_h += jobs_[job].run_h;
+    narrow_gpus_ += narrow_gpus(job);
+  }
+
+  int narrow_gpus(std::size_t job) const { return jobs_[job].gpus < kNodeGpus ? jobs_[job].gpus : 0; }
+
   bool start_private(std::size_t job, double end_h) {
-    auto place = pool_.take(jobs_[job].gpus);
+    const int gpus = jobs_[job].gpus;
+    auto place =
+        options_.policy == Policy::kDrift ? pool_.take_sparing(gpus, narrow_gpus_) : pool_.take(gpus);
     if (!place) return false;
+    narrow_gpus_ -= narrow_gpus(job);
     private_.push_back({job, std::move(*place), now_, end_h});
     return true;
   }
@@ -130,18 +144,21 @@ class Replay {
     std::erase(queue_, jobs_.size());
   }
 
-  void come_home() {
+  // The best move that fits, if one is worth it.
+  bool comes_home() {
     std::vector<scheduler::CloudRun> runs;
     for (const auto& run : cloud_)
       runs.push_back({jobs_[run.job].gpus, run.end_h - now_, now_ - run.since_h});
-    for (const auto at : scheduler::order_homecoming(runs, options_.rule)) {
-      auto& run = cloud_[at];
+    for (const auto at : scheduler::order_homecoming(runs, options_.rule, delay_)) {
+      const auto run = cloud_[at];
       if (!start_private(run.job, run.end_h + options_.rule.move_h)) continue;
       report_.cloud_gpu_hours += jobs_[run.job].gpus * (now_ - run.since_h);
       ++report_.moves;
-      run.job = jobs_.size();
+      delay_.lost_h += options_.rule.move_h;
+      cloud_.erase(cloud_.begin() + static_cast<std::ptrdiff_t>(at));
+      return true;
     }
-    std::erase_if(cloud_, [&](const CloudRun& run) { return run.job == jobs_.size(); });
+    return false;
   }
 
   BurstOptions options_;
@@ -152,6 +169,8 @@ class Replay {
   std::vector<PrivateRun> private_;
   std::vector<CloudRun> cloud_;
   std::vector<double> ends_h_;
+  scheduler::DriftDelay delay_;
+  int narrow_gpus_ = 0;  // of gangs of less than a node that wait or run in the cloud
   double now_ = 0;
   BurstReport report_;
 };

@@ -77,7 +77,31 @@ TEST(ChooseBursts, sends_whom_the_forecast_keeps_too_long_and_nobody_else) {
 
 TEST(OrderHomecoming, brings_most_remaining_work_first_and_leaves_the_young_and_the_nearly_done) {
   const std::vector<CloudRun> runs{{8, 0.5, 9}, {1, 50, 2}, {8, 10, 2}, {8, 99, 0.2}};
-  EXPECT_EQ(order_homecoming(runs, {}), (std::vector<std::size_t>{2, 1}));
+  EXPECT_EQ(order_homecoming(runs, {}, {}), (std::vector<std::size_t>{2, 1}));
+}
+
+TEST(OrderHomecoming, asks_for_more_the_more_time_moves_have_cost) {
+  const std::vector<CloudRun> runs{{8, 100, 2}, {8, 5, 2}, {1, 15, 2}};  // 800, 40, 15 GPU-hours
+  EXPECT_DOUBLE_EQ(home_saved_min({}, {.lost_h = 0, .run_h = 1000}), 20);
+  EXPECT_EQ(order_homecoming(runs, {}, {.lost_h = 0, .run_h = 1000}), (std::vector<std::size_t>{0, 1}));
+  // The whole share of 0.1 % is used: five times as much.
+  EXPECT_NEAR(home_saved_min({}, {.lost_h = 1, .run_h = 1000}), 100, 1e-9);
+  EXPECT_EQ(order_homecoming(runs, {}, {.lost_h = 1, .run_h = 1000}), (std::vector<std::size_t>{0}));
+  EXPECT_TRUE(order_homecoming(runs, {}, {.lost_h = 3, .run_h = 1000}).empty());
+}
+
+TEST(NodePool, a_small_gang_spares_free_nodes_that_are_few_unless_its_like_fill_half_of_one) {
+  NodePool pool(4, 8);
+  const auto first = pool.take_sparing(1, 1);
+  ASSERT_TRUE(first);  // four free nodes are many
+  while (pool.take(8)) {
+  }
+  EXPECT_EQ(pool.take_sparing(2, 2)->nodes, first->nodes);  // beside the first
+  NodePool scarce(4, 8);
+  for (int node = 0; node < 3; ++node) (void)scarce.take(8);
+  EXPECT_FALSE(scarce.take_sparing(2, 2));
+  EXPECT_TRUE(scarce.take_sparing(2, 4));
+  EXPECT_FALSE(scarce.take(8));
 }
 
 }  // namespace

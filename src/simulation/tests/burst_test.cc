@@ -110,6 +110,7 @@ TEST(SimulateBurst, costs_less_and_delays_less_than_the_published_rule) {
     if (expected.ratio == 1.2) {
       const double saved = 1 - drift.cloud_gpu_hours / zero.cloud_gpu_hours;
       EXPECT_GE(saved, std::string_view(expected.trace) == "trace1" ? 0.19 : 0.22);
+      EXPECT_LE(drift.jct_average_s, zero.jct_average_s * 1.001) << expected.trace;
     }
   }
   if (traces == 0) GTEST_SKIP() << "NEAP_DATA is not set or has no muri-philly";

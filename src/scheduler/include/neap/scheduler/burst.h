@@ -28,6 +28,10 @@ class NodePool {
     int gpus_each = 0;
   };
   std::optional<Place> take(int gpus);
+  // The same, but a gang of less than a node leaves wholly free nodes to wide ones: it breaks into one only
+  // where more than a quarter of the nodes are free, or where the gangs like it that have no own node yet
+  // (`alike_gpus`, its own included) fill half of one.
+  std::optional<Place> take_sparing(int gpus, int alike_gpus);
   void give_back(const Place& place);
 
  private:
@@ -58,7 +62,20 @@ struct BurstRule {
   double home_left_min_h = 1;
   double home_ran_min_h = 0.5;
   double move_h = 0.2;
+  // GPU-hours that an hour lost on the way must save: `home_worth` while none was lost, five times that when
+  // moves have made run times longer by `home_delay_share`, and so on in powers of five.
+  double home_worth = 100;
+  double home_delay_share = 0.001;
 };
+
+// Of all jobs that came so far, in hours: lost by moves, and run time.
+struct DriftDelay {
+  double lost_h = 0;
+  double run_h = 0;
+};
+
+// GPU-hours that the next move must save.
+double home_saved_min(const BurstRule& rule, const DriftDelay& delay);
 
 // Hours until each of the queue starts on own nodes, served in order, skipping what does not fit, when nobody
 // else comes; infinite for what never fits.
@@ -72,7 +89,8 @@ std::vector<std::size_t> choose_bursts(const NodePool& pool, std::span<const Pri
                                        std::span<const WaitingGang> queue, const BurstRule& rule);
 
 // Indices of the cloud's gangs worth bringing home, most remaining GPU-hours first; the caller takes those
-// that fit.
-std::vector<std::size_t> order_homecoming(std::span<const CloudRun> runs, const BurstRule& rule);
+// that fit, and asks again after each: a move makes the next one dearer.
+std::vector<std::size_t> order_homecoming(std::span<const CloudRun> runs, const BurstRule& rule,
+                                          const DriftDelay& delay);
 
 }  // namespace neap::scheduler

@@ -14,7 +14,8 @@ namespace neap::simulation {
 
 struct BurstOptions {
   // zero-wait: who does not fit bursts at once. starburst: waits 0.076 h per GPU-hour, then bursts. drift:
-  // zero-wait and running jobs come home. neap: scheduler::choose_bursts, and they come home.
+  // nobody waits either, small gangs spare free nodes, and running jobs come home. neap:
+  // scheduler::choose_bursts, and they come home.
   enum class Policy { kZeroWait, kStarburst, kDrift, kNeap };
   Policy policy = Policy::kNeap;
   double capacity_ratio = 1.2;  // private accelerators over mean load

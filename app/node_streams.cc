@@ -151,7 +151,18 @@ NodeStreams::~NodeStreams() = default;
 
 bool NodeStreams::is_path(std::string_view path) { return parse_path(path).has_value(); }
 
+// A desk is needed while somebody stands at it, and a little longer: nodes come back between two polls.
+void NodeStreams::forget_unused_desks() {
+  const auto now = runtime_.executor().now();
+  if (now < next_sweep_) return;
+  next_sweep_ = now + options_.presence_grace;
+  std::erase_if(desks_, [&](const auto& entry) {
+    return entry.second.use_count() == 1 && !entry.second->is_present(now, options_.presence_grace);
+  });
+}
+
 std::shared_ptr<NodeStreams::NodeDesk> NodeStreams::desk_of(const std::string& node) {
+  forget_unused_desks();
   auto& desk = desks_[node];
   if (!desk) desk = std::make_shared<NodeDesk>(runtime_.executor());
   return desk;

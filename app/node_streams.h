@@ -2,8 +2,8 @@
 // which dials out, comes for it and opens a connection of its own for the answer.
 //
 //   GET /agent/v1/nodes/NAME/streams     waits up to 20 s; {"streams": [{"id", "namespace", "allocation",
-//   "user", ...}]} GET /agent/v1/nodes/NAME/streams/ID  upgrade: one line of JSON (how it went), then the
-//   bytes until the end
+//   ...}]} GET /agent/v1/nodes/NAME/streams/ID  upgrade: one line of JSON (how it went), then the bytes until
+//   the end
 //
 // 1. A wish is handed out once, to its node only, and forgotten when its reader goes.
 // 2. A node that does not come within kPresenceGrace is out of reach, and the reader is told so.
@@ -41,6 +41,8 @@ class NodeStreams final : public apiserver::LogSource {
   Task<void> serve(io::HttpExchange& exchange, const auth::Identity& who);
   Task<Result<std::unique_ptr<apiserver::LogStream>>> open_log(CallContext ctx,
                                                                apiserver::LogQuery query) override;
+  // Nodes that are remembered: who asks now, asked lately or is asked for something.
+  std::size_t desk_count() const { return desks_.size(); }
 
  private:
   struct Wish;
@@ -51,11 +53,13 @@ class NodeStreams final : public apiserver::LogSource {
   Task<Status> wait_for_node(CallContext ctx, std::shared_ptr<NodeDesk> desk, std::string node);
   Task<Result<std::string>> node_of(CallContext ctx, apiserver::LogQuery query);
   std::shared_ptr<NodeDesk> desk_of(const std::string& node);
+  void forget_unused_desks();
 
   io::Runtime& runtime_;
   client::ResourceClient& client_;
   Options options_;
   std::map<std::string, std::shared_ptr<NodeDesk>> desks_;
+  MonoTime next_sweep_{};
   std::shared_ptr<std::size_t> open_ = std::make_shared<std::size_t>(0);
 };
 

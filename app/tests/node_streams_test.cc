@@ -174,6 +174,8 @@ TEST_F(NodeStreamsTest, a_log_comes_whole_or_its_last_lines_and_the_crossing_is_
   const std::string long_log(5'000'000, 'x');
   write_log(long_log);
   EXPECT_EQ(read(), long_log);
+  // The first piece, then about every MiB, then the rest.
+  EXPECT_EQ(recorded().size(), 2u + 6u);
 }
 
 TEST_F(NodeStreamsTest, a_followed_log_goes_on_until_the_work_has_ended) {
@@ -185,6 +187,7 @@ TEST_F(NodeStreamsTest, a_followed_log_goes_on_until_the_work_has_ended) {
   reading.spawn(read_into({.follow = true}, {}, out));
   world_.run_for(3min);
   EXPECT_EQ(out, "one\n");  // longer than any silence that is looked into
+  EXPECT_EQ(recorded(), (std::vector<std::string>{"crossing L3 4"}));
   write_log("one\ntwo\n");
   world_.run_for(1s);
   EXPECT_EQ(out, "one\ntwo\n");
@@ -244,6 +247,47 @@ TEST_F(NodeStreamsTest, one_node_cannot_take_what_is_asked_of_another) {
   run(node_, learn({}));
   relay_->start();  // speaks as n1
   EXPECT_EQ(read(), "logs.node.unreachable");
+}
+
+TEST_F(NodeStreamsTest, what_a_followed_log_takes_across_is_on_record_while_it_is_followed) {
+  run(node_, learn({}));
+  relay_->start();
+  write_log("one\n");
+  std::string out;
+  CancelSource cancel;
+  TaskGroup reading(hq_.runtime().executor());
+  reading.spawn(read_into({.follow = true}, CallContext{}.with_cancel(cancel.token()), out));
+  world_.run_for(3s);
+  write_log("one\ntwo\n");
+  world_.run_for(2s);
+  EXPECT_EQ(out, "one\ntwo\n");
+  EXPECT_EQ(recorded(), (std::vector<std::string>{"crossing L3 4"}));
+  world_.run_for(10s);
+  EXPECT_EQ(recorded(), (std::vector<std::string>{"crossing L3 4", "crossing L3 4"}));
+  cancel.cancel();
+  world_.run_for(10s);
+  EXPECT_EQ(recorded().size(), 2u);
+  EXPECT_EQ(reading.running(), 0u);
+}
+
+TEST_F(NodeStreamsTest, nodes_that_went_are_forgotten) {
+  run(node_, learn({}));
+  relay_->start();
+  world_.run_for(1s);
+  EXPECT_EQ(streams_->desk_count(), 1u);
+  run(node_, relay_->stop());
+  world_.run_for(1min);
+  EXPECT_EQ(read(), "logs.node.unreachable");
+  who_.node = "n2";
+  io::HttpClient other(node_.runtime(), http_->local(), {});
+  run(node_, [](io::HttpClient& client) -> Task<void> {
+    io::HttpRequest poll;
+    poll.method = "GET";
+    poll.target = "/agent/v1/nodes/n2/streams";
+    EXPECT_TRUE(co_await client.call({}, std::move(poll)));
+  }(other));
+  other.close_idle();
+  EXPECT_EQ(streams_->desk_count(), 1u);  // n2's alone
 }
 
 TEST_F(NodeStreamsTest, more_logs_at_once_than_the_bound_are_refused) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "internal/crossing_meter.h"
 #include "neap/base/json.h"
 #include "neap/executor/log_reader.h"
 
@@ -135,7 +136,7 @@ Task<Result<LogSubject>> LogRelay::permitted(const Ask& ask, bool is_too_many, s
 }
 
 Task<Status> LogRelay::copy(CallContext ctx, io::Stream& stream, const Ask& ask, LogSubject subject,
-                            std::uint64_t& sent) {
+                            CrossingMeter& meter) {
   executor::LogReader reader(deps_.runtime.files(), subject.directory, ask.tail_lines);
   bool said = false;
   for (;;) {
@@ -150,11 +151,12 @@ Task<Status> LogRelay::copy(CallContext ctx, io::Stream& stream, const Ask& ask,
     }
     if (!std::exchange(said, true)) NEAP_CO_TRY_VOID(co_await stream.write_all(ctx, head_line(ok())));
     if (!piece->empty()) {
+      NEAP_CO_TRY_VOID(co_await meter.before(piece->size()));
       NEAP_CO_TRY_VOID(co_await stream.write_all(ctx, *piece));
-      sent += piece->size();
       continue;
     }
     if (!ask.follow || is_over) co_return ok();
+    NEAP_CO_TRY_VOID(co_await meter.settle(false));
     NEAP_CO_TRY_VOID(co_await sleep_for(deps_.runtime.executor(), ctx, kFollowInterval));
   }
 }
@@ -163,13 +165,10 @@ Task<Status> LogRelay::show(CallContext ctx, io::Stream& stream, const Ask& ask,
   std::string rule;
   auto subject = co_await permitted(ask, is_too_many, rule);
   if (!subject) co_return co_await stream.write_all(ctx, head_line(fail(subject.error())));
-  const auto intent = subject->intent;
-  std::uint64_t sent = 0;
-  const auto shown = co_await copy(ctx, stream, ask, *std::move(subject), sent);
-  if (sent > 0 && server_site_ != deps_.gate.site()) {
-    auto recorded = co_await deps_.gate.record_crossing(server_site_, rule, intent, {}, sent);
-    if (!recorded) deps_.log.error("a log's crossing is not on record", {telemetry::Field(recorded.error())});
-  }
+  CrossingMeter meter(deps_.gate, deps_.runtime.executor(), server_site_, rule, subject->intent);
+  const auto shown = co_await copy(ctx, stream, ask, *std::move(subject), meter);
+  if (auto recorded = co_await meter.settle(true); !recorded)
+    deps_.log.error("a log's crossing is not on record", {telemetry::Field(recorded.error())});
   co_return shown;
 }
 

@@ -111,7 +111,8 @@ const ExtraRoute* Front::find_route(std::string_view path) const {
 const StreamSubresource* Front::find_stream(const auth::Attributes& what) const {
   if (what.verb != "get" && what.verb != "create") return nullptr;
   for (const auto& stream : streams_)
-    if (stream.plural == what.resource && stream.subresource == what.subresource) return &stream;
+    if (stream.handler && stream.plural == what.resource && stream.subresource == what.subresource)
+      return &stream;
   return nullptr;
 }
 

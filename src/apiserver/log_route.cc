@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "internal/front.h"
+#include "internal/pod_view.h"
 
 namespace neap::apiserver {
 namespace {
@@ -28,6 +29,11 @@ Status check_supported(const io::HttpRequest& request) {
         Code::kNotFound, "api.log.previous",
         "previous terminated programs are not found: an allocation runs its programs once, and the run "
         "before it is an allocation of its own; see `neap get allocations`");
+  if (const auto container = request.query_value("container");
+      !container.empty() && container != kMainContainer)
+    return fail(Code::kInvalidArgument, "api.log.container",
+                fmt::format("container {} is not valid: the only one is \"{}\"", container.substr(0, 64),
+                            kMainContainer));
   for (const auto* name : {"sinceSeconds", "sinceTime", "timestamps"})
     if (const auto value = request.query_value(name); !value.empty() && value != "false")
       return fail(

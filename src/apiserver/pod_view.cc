@@ -3,7 +3,6 @@
 namespace neap::apiserver {
 namespace {
 
-constexpr std::string_view kContainer = "main";
 // Work of Neap is a process or an engine in the agent: there is no image to name.
 constexpr std::string_view kImage = "neap.dev/process";
 
@@ -35,7 +34,7 @@ JsonObject pod_resources(const Json& spec) {
 }
 
 JsonObject pod_spec(const Json& spec) {
-  JsonObject container{{"name", kContainer}, {"image", kImage}};
+  JsonObject container{{"name", kMainContainer}, {"image", kImage}};
   if (const auto* process = find_path(spec, {"process"}))
     copy_member(*process, "command", container, "command");
   container["resources"] = pod_resources(spec);
@@ -75,7 +74,7 @@ JsonObject pod_status(const Json& status) {
   const auto phase = pod_phase(own_phase);
   const bool is_ready = own_phase == "Running";
   JsonArray containers, conditions;
-  containers.push_back(JsonObject{{"name", kContainer},
+  containers.push_back(JsonObject{{"name", kMainContainer},
                                   {"image", kImage},
                                   {"imageID", ""},
                                   {"ready", is_ready},

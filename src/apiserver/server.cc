@@ -94,7 +94,11 @@ void ApiServer::add_subresource(ExtraSubresource subresource) {
   impl_->subresources.push_back(std::move(subresource));
 }
 void ApiServer::add_stream(StreamSubresource stream) { impl_->streams.push_back(std::move(stream)); }
-void ApiServer::serve_logs(LogSource& logs) { impl_->front.use(logs); }
+void ApiServer::serve_logs(LogSource& logs) {
+  impl_->front.use(logs);
+  for (const auto* plural : {"allocations", "pods"})
+    impl_->streams.push_back({.plural = plural, .subresource = "log", .handler = {}});
+}
 void ApiServer::keep_rbac(auth::RbacAuthorizer& rbac) { impl_->rbac = &rbac; }
 std::size_t ApiServer::open_watches() const { return impl_->hub.watchers(); }
 

@@ -6,6 +6,9 @@
 
 namespace neap::apiserver {
 
+// The one container of such a Pod.
+inline constexpr std::string_view kMainContainer = "main";
+
 // The kind whose objects `kind` shows; `kind` itself when it is stored.
 const api::KindEntry& stored_kind(const api::KindTable& kinds, const api::KindEntry& kind);
 // `stored` as an object of `kind`; unchanged when the kind is stored.

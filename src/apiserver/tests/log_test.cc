@@ -68,6 +68,7 @@ TEST_F(LogTest, what_cannot_be_answered_is_refused_by_name_before_the_node_is_as
   for (const auto& [query, status] : {std::pair{"previous=true", 404},
                                       {"timestamps=true", 400},
                                       {"sinceSeconds=5", 400},
+                                      {"container=side", 400},
                                       {"tailLines=-1", 400},
                                       {"tailLines=some", 400},
                                       {"limitBytes=x", 400}})

@@ -5,7 +5,7 @@
 //    holds nobody up. At most kLogStreamsMax at once.
 // 2. Nothing leaves without the egress gate: work on L1 or L2 data shows its log only to a user whom an allow
 // rule of
-//    a DataPolicy names. Crossings and refusals are recorded.
+//    a DataPolicy names. Refusals are recorded, and crossings while they happen (crossing_meter.h).
 // 3. A log ends when its reader goes, when the link breaks, and, unless it is followed, at its end.
 // Belongs to the agent's executor.
 #pragma once
@@ -22,6 +22,8 @@
 namespace neap::agent {
 
 inline constexpr std::size_t kLogStreamsMax = 16;
+
+class CrossingMeter;
 
 class LogRelay {
  public:
@@ -48,7 +50,7 @@ class LogRelay {
   Task<Status> show(CallContext ctx, io::Stream& stream, const Ask& ask, bool is_too_many);
   Task<Result<LogSubject>> permitted(const Ask& ask, bool is_too_many, std::string& rule);
   Task<Status> copy(CallContext ctx, io::Stream& stream, const Ask& ask, LogSubject subject,
-                    std::uint64_t& sent);
+                    CrossingMeter& meter);
 
   Dependencies deps_;
   std::string node_, server_site_;

@@ -93,6 +93,7 @@ class LogSource;  // log_source.h
 // a watch.
 struct StreamSubresource {
   std::string plural, subresource;
+  // None: the front serves it itself, and this names it in discovery.
   std::function<Task<void>(io::HttpExchange&, const auth::Identity&, std::string ns, std::string name)>
       handler;
 };

@@ -146,14 +146,24 @@ void add_limits(KindTableBuilder& builder) {
                     text("Forecast", "status.forecast", "Spent by the period's end if it goes on.", 1),
                     text("Until", "status.periodEnd", "End of the period.", 1)};
   auto& queue = builder.add_described<Queue>({"qu"}, "What the jobs that name it may hold at once.");
-  queue.columns = {text("CPU", "spec.quota.cpu", "Most cores."),
-                   text("CPU-Used", "status.used.cpu", "Cores held."),
-                   text("Memory", "spec.quota.memory", "Most memory."),
-                   text("Memory-Used", "status.used.memory", "Memory held."),
-                   text("Accelerators", "spec.quota.accelerators", "Most accelerators."),
-                   text("Accelerators-Used", "status.used.accelerators", "Accelerators held."),
-                   number("Running", "status.running", "Jobs that hold something."),
-                   number("Waiting", "status.waiting", "Jobs that wait for a place.")};
+  queue.columns = {
+      text("CPU", "spec.quota.cpu", "Most cores."),
+      text("CPU-Used", "status.used.cpu", "Cores held."),
+      text("Memory", "spec.quota.memory", "Most memory."),
+      text("Memory-Used", "status.used.memory", "Memory held."),
+      text("Accelerators", "spec.quota.accelerators", "Most accelerators."),
+      text("Accelerators-Used", "status.used.accelerators", "Accelerators held."),
+      {"Share-%", "number", "status.sharePercent", "Dominant share of all there is.", 0},
+      number("Running", "status.running", "Jobs that hold something."),
+      number("Waiting", "status.waiting", "Jobs that wait for a place."),
+      text("Parent", "spec.parent", "Queue above it.", 1),
+      number("Weight", "spec.weight", "Its part of what is not used.", 1),
+      text("CPU-Borrowed", "status.borrowed.cpu", "Cores held above the quota.", 1),
+      text("Accelerators-Borrowed", "status.borrowed.accelerators", "Accelerators held above the quota.", 1),
+      text("Waiting-For", "status.waitingFor", "Waiting jobs by reason.", 1),
+      text("Next", "status.next", "Job whose turn it is.", 1),
+      text("Reserved-From", "status.reservedFrom", "When the kept place is free.", 1),
+      text("Message", "status.message", "How it stands.", 1)};
 }
 
 }  // namespace

@@ -66,28 +66,98 @@ struct QueueQuota {
   MilliCores cpu;
   Bytes memory;
   MilliAccelerators accelerators;
+  std::map<std::string, MilliAccelerators> acceleratorModels;
   template <class V>
   static void describe(V& v) {
     v.field("cpu", &QueueQuota::cpu, "Cores, like 16.");
     v.field("memory", &QueueQuota::memory, "Bytes, like 64Gi.");
     v.field("accelerators", &QueueQuota::accelerators, "Accelerators of any model.");
+    v.field("acceleratorModels", &QueueQuota::acceleratorModels, "Accelerators of each model named.");
   }
 };
-struct QueueSpec {
-  QueueQuota quota;
+// Unlike in a quota, 0 is none and absent is no limit.
+struct QueueLimit {
+  std::optional<MilliCores> cpu;
+  std::optional<Bytes> memory;
+  std::optional<MilliAccelerators> accelerators;
+  std::map<std::string, MilliAccelerators> acceleratorModels;
   template <class V>
   static void describe(V& v) {
-    v.field("quota", &QueueSpec::quota, "What its jobs of all projects may hold at once; 0 is no limit.");
+    v.field("cpu", &QueueLimit::cpu, "Cores; 0 is none, absent is no limit.");
+    v.field("memory", &QueueLimit::memory, "Bytes.");
+    v.field("accelerators", &QueueLimit::accelerators, "Accelerators of any model.");
+    v.field("acceleratorModels", &QueueLimit::acceleratorModels, "Accelerators of each model named.");
+  }
+};
+
+enum class QueueOrder { kPriority, kFifo };
+template <>
+struct EnumNames<QueueOrder> {
+  static constexpr std::array names{std::pair{QueueOrder::kPriority, "priority"sv},
+                                    std::pair{QueueOrder::kFifo, "fifo"sv}};
+};
+
+struct QueueSpec {
+  std::string parent;
+  QueueQuota quota;
+  std::int64_t weight = 1;
+  std::optional<QueueLimit> borrowingLimit, lendingLimit;
+  QueueOrder order = QueueOrder::kPriority;
+  Duration ageing = std::chrono::hours(1);
+  bool backfill = true;
+  Duration reservationAfter = std::chrono::minutes(10);
+  std::int64_t reservations = 1;
+  std::vector<std::string> defaultForProjects;
+  template <class V>
+  static void describe(V& v) {
+    v.field("parent", &QueueSpec::parent,
+            "Queue above it; queues under one parent borrow from each other what is not used.",
+            FieldOptions{.length_max = 253});
+    v.field(
+        "quota", &QueueSpec::quota,
+        "What its jobs of all projects may hold at once as of right; 0 is no limit, or nothing as of right "
+        "where a queue above has a limit. Of a queue with others under it: what they hold together; 0 is "
+        "the sum of theirs.");
+    v.field("weight", &QueueSpec::weight, "Its part of what is not used, beside its sisters' weights.",
+            FieldOptions{.minimum = 1, .maximum = 1'000'000});
+    v.field("borrowingLimit", &QueueSpec::borrowingLimit, "Most it holds above its quota.");
+    v.field("lendingLimit", &QueueSpec::lendingLimit, "Most of its unused quota that others may hold.");
+    v.field("order", &QueueSpec::order,
+            "priority: highest priority first, raised by waiting; fifo: oldest first.");
+    v.field("ageing", &QueueSpec::ageing,
+            "Waiting this long raises a priority by one; 0 is never. What waited four times as long comes "
+            "before queues with a smaller share.");
+    v.field("backfill", &QueueSpec::backfill,
+            "True lets a job start before earlier ones that do not fit, if it does not delay a kept place.");
+    v.field("reservationAfter", &QueueSpec::reservationAfter,
+            "How long a job that does not fit waits until a place is kept for it.");
+    v.field("reservations", &QueueSpec::reservations, "Jobs that a place is kept for at once.",
+            FieldOptions{.minimum = 0, .maximum = 16});
+    v.field("defaultForProjects", &QueueSpec::defaultForProjects,
+            "Projects whose jobs wait here when they name no queue; \"*\" is every project.",
+            FieldOptions{.length_max = 1024});
   }
 };
 struct QueueStatus {
-  QueueQuota used;
+  QueueQuota used, borrowed;
+  double sharePercent = 0;
   std::int64_t running = 0, waiting = 0;
+  std::map<std::string, std::int64_t> waitingFor;
+  std::string next, message;
+  std::optional<WallTime> reservedFrom;
   template <class V>
   static void describe(V& v) {
-    v.field("used", &QueueStatus::used, "What its jobs hold.");
+    v.field("used", &QueueStatus::used, "What its jobs, and those of queues under it, hold.");
+    v.field("borrowed", &QueueStatus::borrowed, "What of that is above its quota.");
+    v.field("sharePercent", &QueueStatus::sharePercent,
+            "Dominant share: of the resource it holds most of, its part of all there is.");
     v.field("running", &QueueStatus::running, "Jobs that hold something.");
     v.field("waiting", &QueueStatus::waiting, "Jobs that wait for a place.");
+    v.field("waitingFor", &QueueStatus::waitingFor,
+            "Waiting jobs by what they wait for: quota, reclaim, turn, place, or other.");
+    v.field("next", &QueueStatus::next, "Project and name of the job whose turn it is.");
+    v.field("reservedFrom", &QueueStatus::reservedFrom, "When the place kept for its first job is free.");
+    v.field("message", &QueueStatus::message, "What is wrong with the queue, or how it stands.");
   }
 };
 

@@ -78,7 +78,8 @@ struct TrainingJobSpec {
     v.field("costStrategy", &TrainingJobSpec::costStrategy, "SpotPreemptible, OnDemand or PrivateFirst.");
     v.field("allowedSites", &TrainingJobSpec::allowedSites,
             "Only these sites, names or aliases; empty is any that policy allows.");
-    v.field("queue", &TrainingJobSpec::queue, "Queue it waits in.");
+    v.field("queue", &TrainingJobSpec::queue,
+            "Queue it waits in; empty is its project's, if a queue says so, else none.");
     v.field("priorityClass", &TrainingJobSpec::priorityClass, "Priority class.");
     v.field("backoffLimit", &TrainingJobSpec::backoffLimit,
             "Failed runs before it gives up; interruptions do not count.", FieldOptions{.minimum = 0});

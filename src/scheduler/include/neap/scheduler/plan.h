@@ -36,6 +36,7 @@ enum class Guard : std::uint8_t {
   kFitAccelerators,
   kTaint,
   kQuota,
+  kReserved,
   kBudget,
   kDeadline,
   kGang,

@@ -65,23 +65,27 @@ bool RbacAuthorizer::Rule::allows(const Attributes& what) const {
   return names.empty() || names.contains(what.name);
 }
 
+RbacAuthorizer::Role RbacAuthorizer::role_of(const Json& object) {
+  Role role;
+  if (const auto* rules = find_path(object, {"rules"}); rules && rules->is_array())
+    for (const auto& rule : rules->get_array())
+      role.rules.push_back({words(rule, "verbs"), words(rule, "apiGroups"), words(rule, "resources"),
+                            words(rule, "resourceNames"), words(rule, "nonResourceURLs")});
+  if (const auto* labels = find_path(object, {"metadata", "labels"})) role.labels = *labels;
+  if (const auto* selectors = find_path(object, {"aggregationRule", "clusterRoleSelectors"});
+      selectors && selectors->is_array())
+    for (const auto& selector : selectors->get_array())
+      if (const auto* match = find_path(selector, {"matchLabels"})) role.aggregates.push_back(*match);
+  return role;
+}
+
 void RbacAuthorizer::set(const Json& object) {
   const auto kind = get_string(object, "kind");
   const auto* metadata = find_path(object, {"metadata"});
   if (!metadata) return;
   const Key key{std::string(get_string(*metadata, "namespace")), std::string(get_string(*metadata, "name"))};
   if (kind == "Role" || kind == "ClusterRole") {
-    Role role;
-    if (const auto* rules = find_path(object, {"rules"}); rules && rules->is_array())
-      for (const auto& rule : rules->get_array())
-        role.rules.push_back({words(rule, "verbs"), words(rule, "apiGroups"), words(rule, "resources"),
-                              words(rule, "resourceNames"), words(rule, "nonResourceURLs")});
-    if (const auto* labels = find_path(*metadata, {"labels"})) role.labels = *labels;
-    if (const auto* selectors = find_path(object, {"aggregationRule", "clusterRoleSelectors"});
-        selectors && selectors->is_array())
-      for (const auto& selector : selectors->get_array())
-        if (const auto* match = find_path(selector, {"matchLabels"})) role.aggregates.push_back(*match);
-    roles_.insert_or_assign(key, std::move(role));
+    roles_.insert_or_assign(key, role_of(object));
   } else if (kind == "RoleBinding" || kind == "ClusterRoleBinding") {
     Binding binding;
     if (const auto* ref = find_path(object, {"roleRef"})) {

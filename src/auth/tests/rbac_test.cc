@@ -118,5 +118,102 @@ TEST_F(Rbac, rules_are_listed_for_the_one_who_asks) {
   EXPECT_EQ(to_text(rbac_.rules_for(user("alice"), "team-b")).find("trainingjobs"), std::string::npos);
 }
 
+// What writing an RBAC object is judged by: who has what is in the roles of the fixture.
+class RbacEscalation : public Rbac {
+ protected:
+  Decision writes(const Identity& who, std::string_view resource_name, std::string_view after,
+                  std::string_view before = {}, std::string ns = "team-a") {
+    auto what =
+        resource(before.empty() ? "create" : "update", std::string(resource_name), std::move(ns), "new");
+    what.group = "rbac.authorization.k8s.io";
+    const auto after_json = parse_json(after).value();
+    const auto before_json = before.empty() ? Json() : parse_json(before).value();
+    return rbac_.authorize_object(who, what, before.empty() ? nullptr : &before_json, &after_json);
+  }
+};
+
+TEST_F(RbacEscalation, a_role_holds_no_more_than_its_author) {
+  EXPECT_TRUE(writes(user("alice"), "roles", R"({"rules":[
+    {"verbs":["get","create"],"apiGroups":["neap.dev"],"resources":["trainingjobs"]},
+    {"verbs":["delete"],"apiGroups":["neap.dev"],"resources":["trainingjobs"],"resourceNames":["mine"]}]})")
+                  .allowed);
+  const auto refused = writes(user("alice"), "roles", R"({"rules":[
+    {"verbs":["get","delete"],"apiGroups":["neap.dev"],"resources":["trainingjobs"]}]})");
+  EXPECT_FALSE(refused.allowed);
+  EXPECT_NE(refused.reason.find(R"({APIGroups:["neap.dev"], Resources:["trainingjobs"], Verbs:["delete"]})"),
+            std::string::npos)
+      << refused.reason;
+  EXPECT_EQ(refused.reason.find(R"(Verbs:["get"])"), std::string::npos) << "what is held is not missing";
+  for (const auto* wide :
+       {R"({"rules":[{"verbs":["*"],"apiGroups":["neap.dev"],"resources":["trainingjobs"]}]})",
+        R"({"rules":[{"verbs":["get"],"apiGroups":["*"],"resources":["trainingjobs"]}]})",
+        R"({"rules":[{"verbs":["get"],"apiGroups":["neap.dev"],"resources":["*"]}]})",
+        R"({"rules":[{"verbs":["get"],"nonResourceURLs":["/metrics"]}]})",
+        R"({"rules":[],"aggregationRule":{"clusterRoleSelectors":[{"matchLabels":{"a":"b"}}]}})"})
+    EXPECT_FALSE(writes(user("alice"), "roles", wide).allowed) << wide;
+}
+
+TEST_F(RbacEscalation, rights_in_one_namespace_are_none_in_another_or_everywhere) {
+  const auto* narrow =
+      R"({"rules":[{"verbs":["get"],"apiGroups":["neap.dev"],"resources":["trainingjobs"]}]})";
+  EXPECT_TRUE(writes(user("alice"), "roles", narrow).allowed);
+  EXPECT_FALSE(writes(user("alice"), "roles", narrow, {}, "team-b").allowed);
+  EXPECT_FALSE(writes(user("alice"), "clusterroles", narrow, {}, "").allowed);
+  EXPECT_TRUE(writes(user("bob", {"audit"}), "clusterroles", narrow, {}, "").allowed);
+  EXPECT_TRUE(writes(user("bob", {"audit"}), "clusterroles",
+                     R"({"rules":[{"verbs":["get"],"nonResourceURLs":["/debug/pprof/*","/metrics"]}]})", {},
+                     "")
+                  .allowed);
+}
+
+TEST_F(RbacEscalation, an_update_that_adds_no_right_is_free) {
+  const auto* wide = R"({"rules":[{"verbs":["*"],"apiGroups":["*"],"resources":["*"]}]})";
+  const auto* labelled =
+      R"({"metadata":{"labels":{"a":"b"}},"rules":[{"verbs":["*"],"apiGroups":["*"],"resources":["*"]}]})";
+  EXPECT_TRUE(writes(user("alice"), "roles", labelled, wide).allowed);
+  EXPECT_FALSE(writes(user("alice"), "roles", wide, R"({"rules":[]})").allowed);
+}
+
+TEST_F(RbacEscalation, a_binding_gives_no_more_than_its_author_has) {
+  const auto* to_jobs =
+      R"({"roleRef":{"kind":"Role","name":"jobs"},"subjects":[{"kind":"User","name":"eve"}]})";
+  const auto* to_viewer =
+      R"({"roleRef":{"kind":"ClusterRole","name":"viewer"},"subjects":[{"kind":"User","name":"eve"}]})";
+  EXPECT_TRUE(writes(user("alice"), "rolebindings", to_jobs).allowed);
+  EXPECT_FALSE(writes(user("alice"), "rolebindings", to_viewer).allowed);
+  EXPECT_FALSE(writes(user("eve"), "rolebindings", to_jobs).allowed);
+  EXPECT_TRUE(writes(user("bob", {"audit"}), "clusterrolebindings", to_viewer, {}, "").allowed);
+  EXPECT_FALSE(writes(user("alice"), "clusterrolebindings", to_viewer, {}, "").allowed);
+  EXPECT_FALSE(writes(user("bob", {"audit"}), "rolebindings",
+                      R"({"roleRef":{"kind":"Role","name":"none"},"subjects":[]})")
+                   .allowed)
+      << "what a role that is not there will hold is not known";
+}
+
+TEST_F(RbacEscalation, escalate_and_bind_are_rights_of_their_own) {
+  set(R"({"kind":"Role","metadata":{"name":"keeper","namespace":"team-a"},"rules":[
+    {"verbs":["escalate"],"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles"]},
+    {"verbs":["bind"],"apiGroups":["rbac.authorization.k8s.io"],"resources":["clusterroles"],
+     "resourceNames":["viewer"]}]})");
+  set(R"({"kind":"RoleBinding","metadata":{"name":"keeper","namespace":"team-a"},
+    "roleRef":{"kind":"Role","name":"keeper"},"subjects":[{"kind":"User","name":"kim"}]})");
+  EXPECT_TRUE(
+      writes(user("kim"), "roles", R"({"rules":[{"verbs":["*"],"apiGroups":["*"],"resources":["*"]}]})")
+          .allowed);
+  EXPECT_TRUE(
+      writes(user("kim"), "rolebindings", R"({"roleRef":{"kind":"ClusterRole","name":"viewer"}})").allowed);
+  EXPECT_FALSE(writes(user("kim"), "rolebindings", R"({"roleRef":{"kind":"Role","name":"jobs"}})").allowed);
+}
+
+TEST_F(RbacEscalation, a_role_of_too_many_words_is_refused_before_it_is_compared) {
+  std::string words;
+  for (int i = 0; i < 200; ++i) words += (i ? ",\"w" : "\"w") + std::to_string(i) + "\"";
+  const auto rule =
+      "{\"rules\":[{\"verbs\":[" + words + "],\"apiGroups\":[" + words + "],\"resources\":[" + words + "]}]}";
+  const auto refused = writes(user("alice"), "roles", rule);
+  EXPECT_FALSE(refused.allowed);
+  EXPECT_NE(refused.reason.find("at most 20000"), std::string::npos) << refused.reason;
+}
+
 }  // namespace
 }  // namespace neap::auth

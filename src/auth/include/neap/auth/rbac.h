@@ -3,6 +3,8 @@
 // 1. Nothing is allowed that no rule allows; there are no denying rules.
 // 2. system:masters may do everything.
 // 3. Everyone who is authenticated may discover the API and ask about their own rights.
+// 4. Nobody writes a role that holds more than they do (unless they may `escalate` it), nor binds one (unless
+//    they may `bind` it); who is refused is told which rights are missing.
 // Belongs to one executor; feed it with set() and erase() as objects change.
 #pragma once
 
@@ -25,12 +27,19 @@ class RbacAuthorizer : public Authorizer {
   void erase(std::string_view kind, std::string_view namespace_, std::string_view name);
 
   Decision authorize(const Identity& who, const Attributes& what) const override;
+  Decision authorize_object(const Identity& who, const Attributes& what, const Json* before,
+                            const Json* after) const override;
   JsonArray rules_for(const Identity& who, std::string_view namespace_) const override;
 
  private:
   struct Rule {
     std::set<std::string, std::less<>> verbs, groups, resources, names, paths;
     bool allows(const Attributes& what) const;
+    // --- escalation.cc
+    std::size_t grants() const;  // single rights in it
+    std::string to_string() const;
+    void split(std::vector<Rule>& out) const;
+    bool covers(const Rule& one) const;  // `one` comes from split()
   };
   struct Role {
     std::vector<Rule> rules;
@@ -46,6 +55,13 @@ class RbacAuthorizer : public Authorizer {
     std::vector<Subject> subjects;
   };
   using Key = std::pair<std::string, std::string>;  // namespace ("" for cluster), name
+  static Role role_of(const Json& object);
+  Decision check_covered(const Identity& who, std::string_view ns,
+                         const std::vector<const Rule*>& wanted) const;
+  Decision check_role(const Identity& who, const Attributes& what, const Json* before,
+                      const Json& after) const;
+  Decision check_binding(const Identity& who, const Attributes& what, const Json* before,
+                         const Json& after) const;
   static bool is_bound(const Binding& binding, const Identity& who);
   void collect(const Role& role, std::vector<const Rule*>& out) const;
   // Rules that hold for `who` in the namespace, with the binding they come from.

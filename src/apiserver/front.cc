@@ -92,6 +92,14 @@ Result<PatchKind> patch_kind_of(std::string_view type) {
   return fail(Code::kInvalidArgument, "api.patch.type", "unknown patch type");
 }
 
+RequestOrigin origin_of(const Rest& rest, const io::HttpExchange& exchange) {
+  const auto& http = exchange.request();
+  return {.uri = http.target.substr(0, 1024),
+          .source = exchange.peer().host,
+          .user_agent = std::string(http.headers.get("User-Agent").substr(0, 256)),
+          .received = rest.dependencies().runtime.clock().wall()};
+}
+
 std::string_view media_type(const io::HttpRequest& request) {
   auto type = request.headers.get("Content-Type");
   type = type.substr(0, type.find(';'));
@@ -148,7 +156,9 @@ Task<void> Front::handle(io::HttpExchange& exchange) {
   request.what.verb = http.method;
   for (auto& c : request.what.verb)
     if (c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
+  request.origin = origin_of(rest_, exchange);
   const auto* route = find_route(http.path);
+  co_await authenticator_.prepare(http);
   auto who = authenticator_.authenticate(http, exchange.peer_certificate());
   if (!who && route && !route->authorize) who = auth::anonymous();
   if (who && !who->uid.empty()) {
@@ -208,6 +218,8 @@ Task<void> Front::handle(io::HttpExchange& exchange) {
     }
   }
   if (route) {
+    // What it will answer is not known here: on record is that it was asked.
+    if (rest_.dependencies().audit_policy) co_await rest_.audit(request, 0, {});
     co_await route->handler(exchange, *who);
     co_return;
   }
@@ -254,6 +266,7 @@ Task<Outcome<Request>> Front::read_request(io::HttpExchange& exchange, RequestIn
   out.who = std::move(who);
   out.what = std::move(info.what);
   out.kind = info.kind;
+  out.origin = origin_of(rest_, exchange);
   NEAP_CO_TRY(out.parameters, parse_parameters(http));
   out.what.field_selector = out.parameters.field_selector;
   if (out.what.verb == "patch") {
@@ -285,6 +298,7 @@ Task<void> Front::handle_resource(io::HttpExchange& exchange, RequestInfo info, 
   bare.what = info.what;
   bare.kind = info.kind;
   bare.who = who;
+  bare.origin = origin_of(rest_, exchange);
   const auto seat = co_await pool.take(exchange.context(), flow_of(who));
   if (!seat) {
     co_await send_failure(exchange, too_many(seat.error()), bare);
@@ -337,6 +351,7 @@ Task<void> Front::handle_watch(io::HttpExchange& exchange, Request request) {
     co_await send_failure(exchange, session.error(), asked);
     co_return;
   }
+  co_await rest_.audit(asked, 200, {});
   io::HttpResponse head;
   head.headers.set("Content-Type", "application/json");
   head.headers.set("Cache-Control", "no-cache, private");

@@ -5,6 +5,20 @@
 #include <algorithm>
 
 namespace neap::apiserver {
+namespace {
+
+// A body above this is on record by its size only.
+constexpr std::size_t kAuditedBytesMax = 64u << 10;
+
+Json audited_body(Json body, bool omits_managed_fields) {
+  if (omits_managed_fields && body.is_object())
+    if (auto* metadata = body.get_object().if_contains("metadata"); metadata && metadata->is_object())
+      metadata->get_object().erase("managedFields");
+  const auto size = to_text(body).size();
+  return size <= kAuditedBytesMax ? body : Json{{"omittedBytes", size}};
+}
+
+}  // namespace
 
 void drop_nulls(Json& value) {
   if (auto* object = value.if_object()) {
@@ -60,16 +74,46 @@ void erase_path(Json& object, std::string_view path) {
   }
 }
 
-Task<void> Rest::audit(const Request& request, int status, std::string reason) const {
-  if (!deps_.audit) co_return;
+auth::AuditLevel Rest::audit_level(const Request& request) const {
+  if (deps_.audit_policy) return deps_.audit_policy->level_of(request.who, request.what);
   const auto& verb = request.what.verb;
   const bool reads = verb == "get" || verb == "list" || verb == "watch";
   const bool is_review =
       request.kind && !request.kind->has_status && request.what.resource.ends_with("reviews");
+  return reads || is_review || request.parameters.dry_run ? auth::AuditLevel::kNone
+                                                          : auth::AuditLevel::kMetadata;
+}
+
+Task<void> Rest::audit(const Request& request, int status, std::string reason) const {
+  return audit(request, status, std::move(reason), nullptr, nullptr);
+}
+
+Task<void> Rest::audit(const Request& request, int status, std::string reason, Json sent,
+                       const Reply* answered) const {
+  if (!deps_.audit) co_return;
+  auto level = audit_level(request);
+  const bool by_policy = deps_.audit_policy && level != auth::AuditLevel::kNone;
   // Refusals of credentials and rights are what an auditor looks for; an absent object is not.
-  if ((reads || is_review || request.parameters.dry_run) && status != 401 && status != 403) co_return;
-  co_await deps_.audit(
-      {.who = request.who, .what = request.what, .status = status, .reason = std::move(reason)});
+  if (status == 401 || status == 403) level = std::max(level, auth::AuditLevel::kMetadata);
+  if (level == auth::AuditLevel::kNone) co_return;
+  AuditRecord record{.who = request.who,
+                     .what = request.what,
+                     .status = status,
+                     .reason = std::move(reason),
+                     .level = level,
+                     .by_policy = by_policy,
+                     .origin = request.origin,
+                     .request = nullptr,
+                     .response = nullptr};
+  const bool omits = by_policy && deps_.audit_policy->omits_managed_fields(request.who, request.what);
+  if (level >= auth::AuditLevel::kRequest) record.request = audited_body(std::move(sent), omits);
+  if (level >= auth::AuditLevel::kRequestResponse && answered) {
+    auto body = answered->body;
+    if (!answered->text.empty() && answered->text.size() <= kAuditedBytesMax)
+      if (auto parsed = parse_json(answered->text)) body = *std::move(parsed);
+    record.response = audited_body(std::move(body), omits);
+  }
+  co_await deps_.audit(std::move(record));
 }
 
 Reply Rest::reply_of(const Failure& failure, const Request& request) const {
@@ -80,12 +124,16 @@ Reply Rest::reply_of(const Failure& failure, const Request& request) const {
 }
 
 Task<Reply> Rest::serve(Request request) {
+  // Carrying it out takes the body apart.
+  const Json sent =
+      deps_.audit_policy && audit_level(request) >= auth::AuditLevel::kRequest ? request.body : Json();
   auto done = co_await dispatch(request);
   if (!done) {
-    co_await audit(request, http_status_of(done.error()), done.error().error.reason);
-    co_return reply_of(done.error(), request);
+    const auto reply = reply_of(done.error(), request);
+    co_await audit(request, reply.status, done.error().error.reason, sent, &reply);
+    co_return reply;
   }
-  co_await audit(request, done->status, {});
+  co_await audit(request, done->status, {}, sent, &*done);
   co_return *std::move(done);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "neap/api/kind.h"
+#include "neap/apiserver/server.h"
 #include "neap/auth/auth.h"
 #include "neap/base/context.h"
 #include "neap/base/json.h"
@@ -43,6 +44,7 @@ struct Request {
   Parameters parameters;
   PatchKind patch = PatchKind::kMerge;
   Json body;  // object, patch or DeleteOptions; null when there is none
+  RequestOrigin origin;
 };
 
 struct Reply {

@@ -59,6 +59,7 @@ class Rest {
     const auth::Authorizer& authorizer;
     std::vector<Admission*> admission;
     AuditSink audit;
+    const auth::AuditPolicy* audit_policy;
     WatchHub& hub;
     const std::vector<ExtraSubresource>& subresources;
     const TokenIssuer* token_issuer = nullptr;
@@ -71,6 +72,10 @@ class Rest {
   Reply reply_of(const Failure& failure, const Request& request) const;
   // Returns when the record is where the sink keeps it.
   Task<void> audit(const Request& request, int status, std::string reason) const;
+  // The same with the bodies its level asks for; `sent` and `answered` may be null.
+  Task<void> audit(const Request& request, int status, std::string reason, Json sent,
+                   const Reply* answered) const;
+  auth::AuditLevel audit_level(const Request& request) const;
   // Writes of the server itself: no authorization, no admission.
   Task<Outcome<Reply>> remove_now(CallContext ctx, const api::KindEntry& kind, std::string ns,
                                   std::string name, std::string uid);

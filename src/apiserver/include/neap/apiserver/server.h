@@ -13,6 +13,7 @@
 
 #include "neap/api/kind.h"
 #include "neap/apiserver/admission.h"
+#include "neap/auth/audit_policy.h"
 #include "neap/auth/auth.h"
 #include "neap/auth/rbac.h"
 #include "neap/auth/tokens.h"
@@ -27,6 +28,8 @@ namespace neap::apiserver {
 class Authenticator {
  public:
   virtual ~Authenticator() = default;
+  // Awaited before authenticate() is asked about the same request: the place to fetch keys that it will need.
+  virtual Task<void> prepare(const io::HttpRequest&) const { co_return; }
   virtual Result<auth::Identity> authenticate(const io::HttpRequest& request,
                                               const io::PeerCertificate* certificate) const = 0;
 };
@@ -62,12 +65,21 @@ struct TokenIssuer {
   Duration lifetime_max = 24h;
 };
 
-// One line for each request that changes something or was refused.
+// How a request came here; of one that is made in this process only the time.
+struct RequestOrigin {
+  std::string uri, source, user_agent;  // as sent, cut where they are long
+  WallTime received{};
+};
+// One for each request that changes something or was refused, and for what an audit policy names.
 struct AuditRecord {
   auth::Identity who;
   auth::Attributes what;
-  int status = 0;
+  int status = 0;  // 0: the request was let in, and its answer is somebody else's business
   std::string reason;
+  auth::AuditLevel level = auth::AuditLevel::kMetadata;
+  bool by_policy = false;  // a rule asked for it
+  RequestOrigin origin;
+  Json request, response;  // bodies, where the level says so; null else
 };
 // What it returns is awaited before the reply is sent: what a client was told is on record.
 using AuditSink = std::function<Task<void>(AuditRecord)>;
@@ -108,6 +120,8 @@ class ApiServer {
     const auth::Authorizer& authorizer;
     std::vector<Admission*> admission;
     AuditSink audit;
+    // None: what changes something, as metadata. Refusals are recorded whatever it says.
+    const auth::AuditPolicy* audit_policy = nullptr;
   };
   struct Options {
     std::uint64_t body_bytes_max = 3u << 20;

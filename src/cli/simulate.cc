@@ -8,6 +8,7 @@ std::vector<std::unique_ptr<SimulateCommand>> make_simulate_commands() {
   commands.push_back(make_simulate_burst());
   commands.push_back(make_simulate_jobs());
   commands.push_back(make_simulate_placement());
+  commands.push_back(make_simulate_run());
   commands.push_back(make_simulate_spot());
   return commands;
 }

@@ -24,6 +24,7 @@ class SimulateCommand {
 std::unique_ptr<SimulateCommand> make_simulate_burst();
 std::unique_ptr<SimulateCommand> make_simulate_jobs();
 std::unique_ptr<SimulateCommand> make_simulate_placement();
+std::unique_ptr<SimulateCommand> make_simulate_run();
 std::unique_ptr<SimulateCommand> make_simulate_spot();
 
 // One of each.

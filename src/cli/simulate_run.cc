@@ -1,0 +1,122 @@
+// simulate run: a scenario of places, prices, rules and load, replayed through the engine that decides.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "internal/output.h"
+#include "internal/simulate.h"
+#include "neap/simulation/run.h"
+
+namespace neap::cli {
+namespace {
+
+constexpr std::uint64_t kScenarioBytesMax = 4u << 20, kTraceBytesMax = 256u << 20;
+
+using simulation::RunReport;
+using simulation::Spread;
+
+std::string hours_text(double seconds) { return fmt::format("{:.2f} h", seconds / 3600); }
+std::string spread_text(const Spread& value) {
+  return fmt::format("mean {}, p50 {}, p99 {}", hours_text(value.mean), hours_text(value.p50),
+                     hours_text(value.p99));
+}
+
+std::string table_of(const RunReport& report, double seconds) {
+  const auto& currency = report.cost.currency;
+  const auto money = [&](MoneyMicros amount) { return money_text(amount.value, currency); };
+  std::vector<std::vector<std::string>> rows{{"MEASURE", "VALUE"}};
+  const auto add = [&](std::string name, std::string value) {
+    rows.push_back({std::move(name), std::move(value)});
+  };
+  add("scenario", fmt::format("{} ({}, seed {})", report.name, report.variant, report.seed));
+  add("simulated", fmt::format("{:.1f} h, {} nodes, {:g} accelerators", report.simulated_h, report.nodes,
+                               report.accelerators));
+  add("jobs", fmt::format("{} came, {} ended, {} run, {} wait", report.arrived, report.ended, report.running,
+                          report.waiting));
+  add("completion time", spread_text(report.jct_s));
+  add("waiting time", spread_text(report.wait_s));
+  if (report.with_deadline > 0)
+    add("late", fmt::format("{} of {} with a deadline", report.late, report.with_deadline));
+  add("accelerators in use",
+      fmt::format("{:.1f} % of {:g} owned or reserved", 100 * report.accelerators_own.share(),
+                  report.accelerators_own.capacity / 1000));
+  add("accelerators rented", fmt::format("{:.2f} on average", report.accelerators_rented.used / 1000));
+  add("fragmentation", fmt::format("{:.1f} % of what is idle", 100 * report.fragmentation));
+  add("moves, preemptions", fmt::format("{}, {}", report.moves, report.preemptions));
+  add("reclaims, failures",
+      fmt::format("{}, {}; {:.1f} h of work lost", report.reclaims, report.failures, report.lost_work_h));
+  for (const auto& service : report.services)
+    add("service " + service.name,
+        fmt::format("{:.0f} requests, {:.1f} replica-hours wanted, {:.2f} % short", service.requests,
+                    service.wanted_h, service.wanted_h > 0 ? 100 * service.short_h / service.wanted_h : 0));
+  add("cost", money(report.cost.total));
+  for (const auto& [project, amount] : report.cost.by_project) add("  project " + project, money(amount));
+  if (report.ownership.total.value > 0)
+    add("cost of ownership",
+        fmt::format("{}: rented {}, egress {}, hardware {}, operation {}", money(report.ownership.total),
+                    money(report.ownership.rented), money(report.ownership.egress),
+                    money(report.ownership.hardware), money(report.ownership.operation)));
+  add("replay", fmt::format("{} events, {} decisions in {:.2f} s ({:.0f} events/s)", report.events,
+                            report.decisions, seconds, seconds > 0 ? double(report.events) / seconds : 0));
+  auto out = render_table(rows);
+  for (std::size_t i = 0; i < std::min<std::size_t>(report.waiting_jobs.size(), 5); ++i)
+    out += printable(fmt::format("waits: {} ({}): {}", report.waiting_jobs[i].name,
+                                 report.waiting_jobs[i].project, report.waiting_jobs[i].reason)) +
+           "\n";
+  for (const auto& route : report.cost.unpriced)
+    out += printable(fmt::format(
+               "no egress price from {}: counted as nothing; write it in a Link or in spec.egress", route)) +
+           "\n";
+  return out;
+}
+
+class SimulateRun final : public SimulateCommand {
+ public:
+  CLI::App* add_to(CLI::App& simulate) override {
+    auto* command = simulate.add_subcommand("run", "A scenario of places, prices, rules and load");
+    command->add_option("-f,--file", file_, "YAML file: one Simulation and the Sites, Queues, ... it uses")
+        ->required();
+    command->add_option("--seed", seed_, "Draws arrivals, durations, failures; instead of the file's");
+    command->add_flag("--json", is_json_, "One JSON object instead of the table");
+    return command;
+  }
+
+  Task<Result<int>> run(Session& session) override {
+    auto& files = session.runtime().files();
+    NEAP_CO_TRY(const auto text, files.read_file(file_, kScenarioBytesMax));
+    const auto& clock = session.runtime().clock();
+    NEAP_CO_TRY(const auto done,
+                co_await session.runtime().offload([&] { return replay(files, text, clock); }));
+    session.print(is_json_ ? to_text(simulation::to_json(done.report)) + "\n"
+                           : table_of(done.report, done.seconds));
+    co_return 0;
+  }
+
+ private:
+  struct Done {
+    RunReport report;
+    double seconds = 0;
+  };
+  Result<Done> replay(io::FileSystem& files, const std::string& text, const Clock& clock) const {
+    const auto slash = file_.rfind('/');
+    const auto folder = slash == std::string::npos ? std::string() : file_.substr(0, slash + 1);
+    const auto read = [&](const std::string& path) {
+      return files.read_file(path.starts_with('/') ? path : folder + path, kTraceBytesMax);
+    };
+    NEAP_TRY(const auto scenario, simulation::read_scenario(text, file_, read, seed_));
+    const auto begin = clock.now();
+    NEAP_TRY(auto report, simulation::run_scenario(scenario));
+    report.variant = "hybrid";
+    return Done{std::move(report), to_seconds(clock.now() - begin)};
+  }
+
+  std::string file_;
+  std::optional<std::uint64_t> seed_;
+  bool is_json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<SimulateCommand> make_simulate_run() { return std::make_unique<SimulateRun>(); }
+
+}  // namespace neap::cli

@@ -5,6 +5,8 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value_stack.hpp>
+#include <charconv>
+#include <cmath>
 #include <unordered_set>
 
 namespace neap {
@@ -23,6 +25,8 @@ struct StrictHandler {
   std::vector<std::unordered_set<std::string>> keys;
   std::string key;
   std::string duplicate;
+  std::string number;
+  bool is_out_of_range = false;
 
   bool on_document_begin(bj::error_code&) { return true; }
   bool on_document_end(bj::error_code&) { return true; }
@@ -64,16 +68,30 @@ struct StrictHandler {
     stack.push_string(s);
     return true;
   }
-  bool on_number_part(bj::string_view, bj::error_code&) { return true; }
+  bool on_number_part(bj::string_view s, bj::error_code&) {
+    number.append(s.data(), s.size());
+    return true;
+  }
   bool on_int64(std::int64_t v, bj::string_view, bj::error_code&) {
+    number.clear();
     stack.push_int64(v);
     return true;
   }
   bool on_uint64(std::uint64_t v, bj::string_view, bj::error_code&) {
+    number.clear();
     stack.push_uint64(v);
     return true;
   }
-  bool on_double(double v, bj::string_view, bj::error_code&) {
+  // Read anew: Boost's own value may be a unit off in the last place, and would change each time it is kept.
+  bool on_double(double v, bj::string_view s, bj::error_code& ec) {
+    number.append(s.data(), s.size());
+    (void)std::from_chars(number.data(), number.data() + number.size(), v);
+    number.clear();
+    if (!std::isfinite(v)) {
+      is_out_of_range = true;
+      ec = bj::error::syntax;
+      return false;
+    }
     stack.push_double(v);
     return true;
   }
@@ -151,6 +169,11 @@ Result<Json> parse_json(std::string_view text, const JsonLimits& limits) {
       return fail(Code::kInvalidArgument, "json.key.duplicate",
                   fmt::format("the key \"{}\" appears twice in one object (line {}, column {}); remove one",
                               parser.handler().duplicate, line, column));
+    if (parser.handler().is_out_of_range)
+      return fail(Code::kInvalidArgument, "json.number",
+                  fmt::format("the number that ends at line {}, column {} is out of range; write one below "
+                              "1.8e308, or a text",
+                              line, column));
     return fail(
         Code::kInvalidArgument, "json.syntax",
         fmt::format("the document is not valid JSON: {} at line {}, column {}", ec.message(), line, column));

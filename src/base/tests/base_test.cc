@@ -110,6 +110,23 @@ TEST(BoundedQueue, refuses_when_full_and_drains_after_close) {
   EXPECT_EQ(seen, (std::vector{1, 2}));
 }
 
+TEST(Json, numbers_come_back_as_they_were_however_long) {
+  for (const auto* text : {"9223372036666666666666666666666666854775807", "0.1", "1.7976931348623157e308",
+                           "5e-324", "123456789012345678901234567890.125", "-0.30000000000000004"}) {
+    const auto value = parse_json(text);
+    ASSERT_TRUE(value) << text;
+    EXPECT_EQ(value->as_double(), std::strtod(text, nullptr)) << text;
+    EXPECT_EQ(*parse_json(to_text(*value)), *value) << text;
+  }
+}
+
+TEST(Json, refuses_numbers_without_end_and_says_where) {
+  const auto parsed = parse_json("[1,\n -1e400]");
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(parsed.error().reason, "json.number");
+  EXPECT_NE(parsed.error().message.find("line 2"), std::string::npos) << parsed.error().message;
+}
+
 TEST(Json, refuses_duplicate_keys_and_says_where) {
   const auto parsed = parse_json("{\"a\": 1,\n \"a\": 2}");
   ASSERT_FALSE(parsed.has_value());

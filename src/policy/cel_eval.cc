@@ -126,6 +126,8 @@ bool Evaluator::find_qualified(std::uint32_t index, Value& out) const {
   auto at = index;
   for (;; at = program_.nodes[at].a) {
     const auto& node = program_.nodes[at];
+    // The root may have been the name of a type and is a constant now.
+    if (node.op != Op::kVariable && node.op != Op::kSelect) return false;
     const auto& part = node.op == Op::kVariable ? program_.variables[node.a] : program_.names[node.b];
     name = name.empty() ? part : part + "." + name;
     if (node.op == Op::kVariable) break;

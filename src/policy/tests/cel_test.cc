@@ -5,6 +5,8 @@
 
 #include <random>
 
+#include "neap/policy/environment.h"
+
 namespace neap::policy {
 namespace {
 
@@ -238,6 +240,14 @@ TEST(Cel, random_bytes_and_mutations_never_crash_it) {
     }
     const auto program = compile(text);
     if (program) (void)evaluate(*program, Activation());
+  }
+}
+
+TEST(Cel, a_member_of_a_types_name_is_an_error_and_ends) {
+  const auto dotted = parse_json(R"({"a.b": 1})").value();  // names with dots are looked for
+  for (const auto checking : {Checking::kNone, Checking::kNames}) {
+    const auto program = compile("int.max > 1", Environment(checking));
+    if (program) EXPECT_FALSE(evaluate(*program, Activation(dotted)));
   }
 }
 

@@ -46,7 +46,7 @@ bool may_be_plain(std::string_view text) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '/';
   };
   if (!word(text.front()) && text.front() != '.') return false;
-  if (text == "..." || text == "---") return false;
+  if (text.starts_with("...")) return false;  // the end of a document, where a line begins with it
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     const bool last = i + 1 == text.size();

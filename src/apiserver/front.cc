@@ -19,7 +19,7 @@ std::string quoted(std::string_view text) {
   std::string out = "\"";
   for (const char c : text.substr(0, 4096)) {
     if (c == '"' || c == '\\') out += '\\';
-    out += std::uint8_t(c) < 0x20 ? ' ' : c;
+    out += std::uint8_t(c) < 0x20 || c == 0x7f ? ' ' : c;
   }
   return out + '"';
 }

@@ -76,6 +76,33 @@ function(neap_test module)
     ENVIRONMENT "NEAP_SOURCE_DIR=${CMAKE_SOURCE_DIR};${T_ENVIRONMENT}")
 endfunction()
 
+# neap_fuzz(MODULE NAME RUNS n [SOURCES ...] [LIBS ...]): tests/fuzz/NAME_fuzz.cc over tests/fuzz/corpus/NAME. The fuzz preset
+# links libFuzzer; elsewhere tests/fuzz/replay.cc tries the corpus and RUNS inputs changed from it.
+function(neap_fuzz module name)
+  cmake_parse_arguments(F "" "RUNS" "SOURCES;LIBS" ${ARGN})
+  neap_target_name(module_target ${module})
+  set(target neap_${name}_fuzz)
+  set(corpus "${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+  add_executable(${target} tests/fuzz/${name}_fuzz.cc ${F_SOURCES})
+  target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_link_libraries(${target} PRIVATE ${module_target} ${F_LIBS})
+  neap_use_pch(${target})
+  if(NEAP_FUZZ)
+    target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+    add_test(NAME fuzz/${name} COMMAND ${target} -max_total_time=60 -timeout=20 -rss_limit_mb=2048
+      -max_len=8192 "${CMAKE_BINARY_DIR}/corpus/${name}" "${corpus}")
+    file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/corpus/${name}")
+    add_dependencies(neap_fuzzers ${target})
+    set_tests_properties(fuzz/${name} PROPERTIES LABELS fuzz TIMEOUT 180)
+    return()
+  endif()
+  target_sources(${target} PRIVATE "${CMAKE_SOURCE_DIR}/tests/fuzz/replay.cc")
+  target_link_libraries(${target} PRIVATE neap_base)
+  add_dependencies(neap_unit_tests ${target})
+  add_test(NAME fuzz/${name} COMMAND ${target} "${corpus}" ${F_RUNS})
+  set_tests_properties(fuzz/${name} PROPERTIES LABELS "unit;fuzz" TIMEOUT 300)
+endfunction()
+
 # neap_bench(NAME SOURCES ... DEPENDS ...): a program under bench/ that prints ratios.
 function(neap_bench name)
   cmake_parse_arguments(B "" "" "SOURCES;DEPENDS;LIBS" ${ARGN})

@@ -9,10 +9,13 @@ std::vector<const api::Allocation*> ClusterState::allocations_of(const std::stri
                                                                  const std::string& owner_name,
                                                                  std::int64_t epoch) const {
   std::vector<const api::Allocation*> out;
-  for (const auto& [key, allocation] : all<api::Allocation>()) {
+  const auto& map = all<api::Allocation>();
+  const auto prefix = owner_name + "-";
+  for (auto it = map.lower_bound({ns, prefix}); it != map.end(); ++it) {
+    const auto& [key, allocation] = *it;
+    if (key.namespace_ != ns || !key.name.starts_with(prefix)) break;
     const auto& spec = allocation.spec;
-    if (key.namespace_ == ns && spec.ownerKind == owner_kind && spec.ownerName == owner_name &&
-        (epoch < 0 || spec.epoch == epoch))
+    if (spec.ownerKind == owner_kind && spec.ownerName == owner_name && (epoch < 0 || spec.epoch == epoch))
       out.push_back(&allocation);
   }
   std::ranges::sort(out, {}, [](const auto* a) { return std::pair(a->spec.epoch, a->spec.replica); });

@@ -46,12 +46,20 @@ struct ControlLoop::Impl {
   Options options;
   ClusterState state;    // follows the watches at any moment
   ClusterState picture;  // what a pass reads: it stays as it is while the pass awaits its writes
-  std::uint64_t pictured = 0;
+  std::vector<std::move_only_function<void(ClusterState&)>> unpictured;  // from `picture` to `state`
   Reservations reserved;
+  Agenda agenda;
+  std::uint64_t jobs_looked_at = 0;
   Notifier changed;
   TaskGroup tasks;
   int unsynced = 0;  // kinds that were not listed yet
 
+  // Changes `state` now, and `picture` before the next pass.
+  template <class Change>
+  void change(Change how) {
+    how(state);
+    unpictured.push_back(std::move(how));
+  }
   template <class T>
   void follow_kind();
   template <class T>
@@ -116,28 +124,35 @@ void ControlLoop::Impl::follow_kind() {
   auto apply = [this](const Json& json, bool deleted) {
     auto object = api::from_json<T>(json);
     if (!object) return;  // an object newer than this program: left alone
-    auto& map = state.all<T>();
-    if (deleted)
-      map.erase(key_of(*object));
-    else
-      map.insert_or_assign(key_of(*object), *std::move(object));
+    auto key = key_of(*object);
+    const auto before = state.all<T>().find(key);
+    auto after = deleted ? nullptr : std::make_shared<T>(*std::move(object));
+    if (before || after) agenda.note(key, before.get(), after.get());
+    change([key = std::move(key), after = std::move(after)](ClusterState& seen) {
+      seen.all<T>().set(key, after);
+    });
   };
-  auto clear = [this] { state.all<T>().clear(); };
+  auto clear = [this] {
+    agenda.note_everything();
+    change([](ClusterState& seen) { seen.all<T>().clear(); });
+  };
   tasks.spawn(follow_path(client::TypedClient<T>::path("", ""), apply, clear));
 }
 
 void ControlLoop::Impl::follow_documents(const DocumentKind& kind) {
   ++unsynced;
-  auto& map = state.documents[std::string(kind.key)];
-  auto apply = [&map](const Json& json, bool deleted) {
+  auto apply = [this, kind = std::string(kind.key)](const Json& json, bool deleted) {
     const auto* metadata = find_path(json, {"metadata"});
     if (!metadata) return;
     ObjectKey key{std::string(get_string(*metadata, "namespace")),
                   std::string(get_string(*metadata, "name"))};
-    if (deleted)
-      map.erase(key);
-    else
-      map.insert_or_assign(std::move(key), std::make_shared<const Json>(json));
+    change([kind, key = std::move(key),
+            document = deleted ? nullptr : std::make_shared<const Json>(json)](ClusterState& seen) {
+      if (document)
+        seen.documents[kind].insert_or_assign(key, document);
+      else
+        seen.documents[kind].erase(key);
+    });
   };
   tasks.spawn(follow_path({.group = std::string(kind.group),
                            .version = std::string(kind.version),
@@ -145,7 +160,9 @@ void ControlLoop::Impl::follow_documents(const DocumentKind& kind) {
                            .namespace_ = {},
                            .name = {},
                            .subresource = {}},
-                          apply, [&map] { map.clear(); }));
+                          apply, [this, kind = std::string(kind.key)] {
+                            change([kind](ClusterState& seen) { seen.documents[kind].clear(); });
+                          }));
 }
 
 Task<void> ControlLoop::Impl::follow_leases() {
@@ -155,14 +172,17 @@ Task<void> ControlLoop::Impl::follow_leases() {
     if (!metadata || !spec) return;
     const std::string name(get_string(*metadata, "name"));
     if (deleted) {
-      state.leases.erase(name);
+      agenda.note_lost_node(name);
+      change([name](ClusterState& seen) { seen.leases.erase(name); });
       return;
     }
-    const std::string renew_time(get_string(*spec, "renewTime"));
-    const auto [it, is_new] = state.leases.try_emplace(name);
-    if (is_new || it->second.renew_time != renew_time) it->second.seen = deps.runtime.executor().now();
-    it->second.renew_time = renew_time;
-    it->second.duration = std::chrono::seconds(get_int(*spec, "leaseDurationSeconds", 40));
+    LeaseView lease{.renew_time = std::string(get_string(*spec, "renewTime")),
+                    .seen = deps.runtime.executor().now(),
+                    .duration = std::chrono::seconds(get_int(*spec, "leaseDurationSeconds", 40))};
+    const auto known = state.leases.find(name);
+    if (known != state.leases.end() && known->second.renew_time == lease.renew_time)
+      lease.seen = known->second.seen;
+    change([name, lease](ClusterState& seen) { seen.leases.insert_or_assign(name, lease); });
   };
   // Listing again keeps what is known of when each was renewed.
   auto clear = [] {};
@@ -184,16 +204,21 @@ Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
           .state = seen,
           .reserved = reserved,
           .ctx = tasks.context(),
-          .spending = deps.spending};
+          .spending = deps.spending,
+          .agenda = nullptr,
+          .tasks = nullptr,
+          .work = {}};
 }
 
 Task<void> ControlLoop::Impl::pass() {
-  if (const auto now = changed.generation(); pictured != now) {
-    picture = state;
-    pictured = now;
-  }
-  reserved.settle(picture, deps.runtime.executor().now());
-  const auto view = view_of(picture);
+  for (auto& how : std::exchange(unpictured, {})) how(picture);
+  const auto now = deps.runtime.executor().now();
+  reserved.settle(picture, now);
+  auto view = view_of(picture);
+  view.agenda = &agenda;
+  view.tasks = &tasks;
+  view.work = agenda.begin_pass(picture, options, now);
+  jobs_looked_at += view.work.jobs.size();
   using Step = Task<Status> (*)(const Pass&);
   static constexpr std::pair<const char*, Step> kSteps[] = {
       {"nodes", reconcile_nodes},         {"budgets", reconcile_budgets},
@@ -248,6 +273,7 @@ void ControlLoop::start() {
 Task<void> ControlLoop::stop() { co_await impl_->tasks.stop(); }
 void ControlLoop::abandon() { impl_->tasks.abandon(); }
 const ClusterState& ControlLoop::state() const { return impl_->state; }
+std::uint64_t ControlLoop::jobs_looked_at() const { return impl_->jobs_looked_at; }
 Result<Json> ControlLoop::what_if(const Json& object, const std::string& project, Duration duration) const {
   return controllers::what_if(impl_->view_of(impl_->state), object, project, duration);
 }

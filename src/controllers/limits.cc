@@ -115,7 +115,7 @@ Result<finops::Budget> to_finops(const api::Budget& budget, const finops::PriceB
 
 }  // namespace
 
-std::vector<Holding> holdings_of(const Pass& pass, const std::string& owner) {
+std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners) {
   std::vector<Holding> out;
   for (const auto& [key, allocation] : pass.state.all<api::Allocation>())
     if (holds_resources(allocation))
@@ -127,7 +127,7 @@ std::vector<Holding> holdings_of(const Pass& pass, const std::string& owner) {
                      .allocation = &allocation});
   const auto& reserved = pass.reserved.entries();
   for (const auto& [key, entry] : reserved)
-    if (entry.owner != owner && !pass.state.find<api::Allocation>(key.namespace_, key.name))
+    if (!owners.contains(entry.owner) && !pass.state.find<api::Allocation>(key.namespace_, key.name))
       out.push_back({.project = key.namespace_,
                      .node = entry.node,
                      .owner_kind = std::string_view(entry.owner).substr(0, entry.owner.find('/')),

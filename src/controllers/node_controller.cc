@@ -34,7 +34,9 @@ void add(api::Resources& sum, const api::Resources& part, int sign) {
   for (const auto& [model, amount] : part.accelerators) sum.accelerators[model].value += sign * amount.value;
 }
 
-Task<Status> sum_site(const Pass& pass, const api::Site& before) {
+using HeldByNode = std::map<std::string_view, api::Resources>;
+
+Task<Status> sum_site(const Pass& pass, const api::Site& before, const HeldByNode& held) {
   auto site = before;
   auto& st = site.status;
   st = {};
@@ -48,9 +50,7 @@ Task<Status> sum_site(const Pass& pass, const api::Site& before) {
     ++st.nodesReady;
     add(st.capacity, node.status.allocatable, 1);
     add(st.free, node.status.allocatable, 1);
-    for (const auto& [akey, allocation] : pass.state.all<api::Allocation>())
-      if (allocation.spec.node == key.name && holds_resources(allocation))
-        add(st.free, allocation.spec.resources, -1);
+    if (const auto taken = held.find(key.name); taken != held.end()) add(st.free, taken->second, -1);
   }
   if (same_object(site, before)) co_return ok();
   co_return co_await write_status(pass, std::move(site));
@@ -63,8 +63,13 @@ Task<Status> reconcile_nodes(const Pass& pass) {
   const auto note = [&first_error](Status status) {
     if (!status && first_error) first_error = std::move(status);
   };
-  for (const auto& [key, node] : pass.state.all<api::Node>()) note(co_await mark_lost_node(pass, node));
-  for (const auto& [key, site] : pass.state.all<api::Site>()) note(co_await sum_site(pass, site));
+  if (pass.work.is_tick)
+    for (const auto& [key, node] : pass.state.all<api::Node>()) note(co_await mark_lost_node(pass, node));
+  if (!pass.work.sums) co_return first_error;
+  HeldByNode held;
+  for (const auto& [key, allocation] : pass.state.all<api::Allocation>())
+    if (holds_resources(allocation)) add(held[allocation.spec.node], allocation.spec.resources, 1);
+  for (const auto& [key, site] : pass.state.all<api::Site>()) note(co_await sum_site(pass, site, held));
   co_return first_error;
 }
 

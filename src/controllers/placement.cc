@@ -41,6 +41,10 @@ policy::CapacityType to_policy(api::CapacityType type) {
   return policy::CapacityType::kOwned;
 }
 
+// Above this an explanation speaks of sites and counts their nodes by reason: it is kept with every decision,
+// and a reason for each of thousands of nodes is read by nobody.
+constexpr std::size_t kExplainedNodesMax = 100;
+
 using HeldByNode = std::map<std::string_view, std::vector<const api::Resources*>>;
 
 HeldByNode held_by_node(const std::vector<Holding>& holdings) {
@@ -88,8 +92,7 @@ scheduler::Node to_scheduler(const api::Node& node, const HeldByNode& held_by) {
 
 }  // namespace
 
-Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project,
-                                        const std::string& owner) {
+Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project, const Owners& owners) {
   scheduler::Snapshot out;
   for (const auto& [key, site] : pass.state.all<api::Site>()) {
     scheduler::Site s{.name = site.metadata.name,
@@ -106,7 +109,7 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
                          .to = link.spec.to,
                          .bandwidth = double(link.spec.bandwidthMbps) * 1e6 / 8,
                          .rtt = Duration(std::int64_t(link.spec.rttMs * 1e6))});
-  const auto holdings = holdings_of(pass, owner);
+  const auto holdings = holdings_of(pass, owners);
   const auto held = held_by_node(holdings);
   for (const auto& [key, node] : pass.state.all<api::Node>()) out.nodes.push_back(to_scheduler(node, held));
   for (const auto& [key, policy] : pass.state.all<api::SchedulingPolicy>()) {
@@ -160,21 +163,10 @@ scheduler::CostStrategy to_scheduler(std::string_view strategy) {
   return scheduler::CostStrategy::kBalanced;
 }
 
-Placement decide_one(const Pass& pass, const scheduler::Request& request, const std::string& owner = {}) {
+Placement placement_of(const scheduler::Decision& decision, const std::string& currency) {
   Placement out;
-  const auto snapshot = snapshot_of(pass, request.project, owner);
-  if (!snapshot) {
-    out.message = snapshot.error().message;
-    return out;
-  }
-  scheduler::Options options;
-  options.now = pass.wall();
-  options.seed = pass.options.seed;
-  options.explains_nodes = true;
-  const auto plan = scheduler::decide(*snapshot, std::span(&request, 1), options);
-  const auto& decision = plan.decisions.front();
   out.placed = decision.is_placed;
-  out.explanation = scheduler::to_json(decision, plan.currency);
+  out.explanation = scheduler::to_json(decision, currency);
   if (!decision.is_placed) {
     out.message = decision.pending ? decision.pending->sentence : "no place fits";
     return out;
@@ -186,9 +178,32 @@ Placement decide_one(const Pass& pass, const scheduler::Request& request, const 
   out.capacity_type = std::string(policy::capacity_type_name(decision.placements.front().capacity_type));
   out.message = decision.cost_per_hour
                     ? fmt::format("placed at {} ({}), {} {} an hour", out.site, out.capacity_type,
-                                  format_money(*decision.cost_per_hour), plan.currency)
+                                  format_money(*decision.cost_per_hour), currency)
                     : fmt::format("placed at {} ({})", out.site, out.capacity_type);
   return out;
+}
+
+// Requests of one project.
+std::vector<Placement> decide_all(const Pass& pass, std::span<const scheduler::Request> requests,
+                                  const Owners& owners) {
+  std::vector<Placement> out(requests.size());
+  if (requests.empty()) return out;
+  const auto snapshot = snapshot_of(pass, requests.front().project, owners);
+  if (!snapshot) {
+    for (auto& placement : out) placement.message = snapshot.error().message;
+    return out;
+  }
+  scheduler::Options options;
+  options.now = pass.wall();
+  options.seed = pass.options.seed;
+  options.explains_nodes = snapshot->nodes.size() <= kExplainedNodesMax;
+  const auto plan = scheduler::decide(*snapshot, requests, options);
+  for (std::size_t i = 0; i < requests.size(); ++i) out[i] = placement_of(plan.decisions[i], plan.currency);
+  return out;
+}
+
+Placement decide_one(const Pass& pass, const scheduler::Request& request) {
+  return std::move(decide_all(pass, std::span(&request, 1), {}).front());
 }
 
 }  // namespace
@@ -284,14 +299,30 @@ Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob&
   return request;
 }
 
-Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs) {
-  const auto request = job_request(pass, job, inputs);
-  if (!request) {
-    Placement out;
-    out.message = request.error().message;
-    return out;
+std::vector<Placement> place_jobs(const Pass& pass, std::span<const WaitingJob> jobs) {
+  std::vector<Placement> out(jobs.size());
+  std::vector<scheduler::Request> requests;
+  std::vector<std::size_t> asked;
+  Owners owners;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const auto& job = *jobs[i].job;
+    auto request = job_request(pass, job, jobs[i].inputs);
+    if (!request) {
+      out[i].message = request.error().message;
+      continue;
+    }
+    requests.push_back(*std::move(request));
+    asked.push_back(i);
+    owners.insert("TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name);
   }
-  return decide_one(pass, *request, "TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name);
+  auto placements = decide_all(pass, requests, owners);
+  for (std::size_t i = 0; i < asked.size(); ++i) out[asked[i]] = std::move(placements[i]);
+  return out;
+}
+
+Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs) {
+  const WaitingJob waiting{.job = &job, .inputs = inputs};
+  return std::move(place_jobs(pass, std::span(&waiting, 1)).front());
 }
 
 Result<scheduler::Request> replica_request(const Pass& pass, const api::InferenceService& service,

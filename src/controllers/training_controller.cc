@@ -63,19 +63,8 @@ bool node_is_gone(const Pass& pass, const std::string& node) {
   return pass.now() > lease->second.seen + lease->second.duration + pass.options.lease_grace;
 }
 
-Task<Status> plan_epoch(const Pass& pass, TrainingJob& job) {
-  auto inputs = resolve_inputs(pass, job);
-  if (!inputs) {
-    job.status.message = inputs.error().message;
-    co_return ok();
-  }
-  auto placement = place_job(pass, job, *inputs);
-  job.status.explanation = placement.explanation;
-  job.status.message = placement.message;
-  if (!placement.placed) {
-    job.status.phase = "Pending";
-    co_return ok();
-  }
+// The job as it is once it has this place; its capacity is promised from here on.
+void take_place(const Pass& pass, TrainingJob& job, const Placement& placement) {
   job.status.epoch += 1;
   job.status.phase = "Reserved";
   job.status.site = placement.site;
@@ -94,14 +83,16 @@ Task<Status> plan_epoch(const Pass& pass, TrainingJob& job) {
                        .resources = job.spec.resources,
                        .made = pass.now()});
   job.status.runs.push_back(std::move(run));
-  Json record{{"time", format_rfc3339(pass.wall(), 3)},
+}
+
+Json decision_record(const Pass& pass, const TrainingJob& job, const Placement& placement) {
+  return Json{{"time", format_rfc3339(pass.wall(), 3)},
               {"object", "trainingjob/" + job.metadata.namespace_ + "/" + job.metadata.name},
               {"uid", job.metadata.uid},
               {"epoch", job.status.epoch},
               {"site", placement.site},
               {"message", placement.message},
               {"explanation", placement.explanation}};
-  co_return co_await pass.decisions(std::move(record));
 }
 
 Result<Allocation> member(const Pass& pass, const TrainingJob& job, const ResolvedInputs& inputs,
@@ -136,14 +127,27 @@ Result<Allocation> member(const Pass& pass, const TrainingJob& job, const Resolv
   return out;
 }
 
+Task<void> create_member(const Pass& pass, const TrainingJob& job, const ResolvedInputs& inputs,
+                         const RunRecord& run, std::int64_t replica, Status& outcome) {
+  auto wanted = member(pass, job, inputs, run, replica);
+  auto status =
+      wanted ? co_await create_if_absent(pass, *std::move(wanted)) : Status(fail(std::move(wanted).error()));
+  if (!status && outcome) outcome = std::move(status);
+}
+
 Task<Status> create_members(const Pass& pass, const TrainingJob& job, const RunRecord& run) {
   NEAP_CO_TRY(const auto inputs, resolve_inputs(pass, job));
+  std::vector<std::int64_t> absent;
   for (std::int64_t i = 0; i < job.spec.replicas; ++i) {
-    if (pass.state.find<Allocation>(job.metadata.namespace_, allocation_name(job, i))) continue;
-    NEAP_CO_TRY(auto wanted, member(pass, job, inputs, run, i));
-    NEAP_CO_TRY_VOID(co_await create_if_absent(pass, std::move(wanted)));
+    const ObjectKey key{job.metadata.namespace_, allocation_name(job, i)};
+    if (!pass.state.find<Allocation>(key.namespace_, key.name) && !pass.reserved.is_written(key))
+      absent.push_back(i);
   }
-  co_return ok();
+  Status outcome;
+  co_await for_each_concurrently(pass, absent.size(), kWritesInFlight, [&](std::size_t i) {
+    return create_member(pass, job, inputs, run, absent[i], outcome);
+  });
+  co_return outcome;
 }
 
 // Asks all members to stop; true when all have ended or their node is gone. A lost node's members are told,
@@ -326,45 +330,150 @@ Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& 
   co_return ok();
 }
 
-Task<Status> reconcile_job(const Pass& pass, const TrainingJob& before) {
-  auto job = before;
-  const auto& phase = before.status.phase;
-  const auto members =
-      pass.state.allocations_of(job.metadata.namespace_, "TrainingJob", job.metadata.name, job.status.epoch);
-  // What an older epoch left behind, or a node brought back with it, neither runs nor holds capacity.
+bool is_waiting(const TrainingJob& job) {
+  const auto& phase = job.status.phase;
+  return phase != "Reserved" && phase != "Running" && phase != "Draining" && phase != "Succeeded" &&
+         phase != "Failed";
+}
+
+// The picture may be older than what this leader wrote: a second plan would promise other nodes under the
+// same names.
+bool was_placed_just_now(const Pass& pass, const TrainingJob& job) {
+  return pass.reserved.is_written(
+      {job.metadata.namespace_, member_name(job.metadata.name, job.status.epoch + 1, 0)});
+}
+
+// What an older epoch left behind, or a node brought back with it, neither runs nor holds capacity.
+Task<Status> stop_left_over(const Pass& pass, const TrainingJob& job) {
   auto left_over = pass.state.allocations_of(job.metadata.namespace_, "TrainingJob", job.metadata.name);
   std::erase_if(left_over, [&](const auto* a) { return a->spec.epoch >= job.status.epoch; });
-  NEAP_CO_TRY(const bool cleared, co_await stop_members(pass, left_over));
-  (void)cleared;
+  auto cleared = co_await stop_members(pass, left_over);
+  co_return cleared ? ok() : fail(std::move(cleared).error());
+}
+
+// A job that has, or had, its place.
+Task<Status> reconcile_placed(const Pass& pass, const TrainingJob& before) {
+  const auto& phase = before.status.phase;
+  const auto members = pass.state.allocations_of(before.metadata.namespace_, "TrainingJob",
+                                                 before.metadata.name, before.status.epoch);
+  NEAP_CO_TRY_VOID(co_await stop_left_over(pass, before));
   if (phase == "Succeeded" || phase == "Failed") {
     auto stopped = co_await stop_members(pass, members);
     co_return stopped ? ok() : fail(std::move(stopped).error());
   }
+  auto job = before;
   if (phase == "Reserved") {
     NEAP_CO_TRY_VOID(co_await advance_reserved(pass, job, members));
+    if (job.status.phase == phase) co_return ok();
   } else if (phase == "Running") {
     NEAP_CO_TRY_VOID(co_await advance_running(pass, job, members));
-  } else if (phase == "Draining") {
+  } else {
     take_progress(job, members);
     NEAP_CO_TRY(const bool ended, co_await stop_members(pass, members));
     if (ended) close_run(job, members, pass.wall());
-  } else if (!job.spec.suspend) {
-    NEAP_CO_TRY_VOID(co_await plan_epoch(pass, job));
   }
   if (same_object(job, before)) co_return ok();
   co_return co_await write_status(pass, std::move(job));
 }
 
+// Why, then where, then the members: what a pass cut off in between left out, the next one finds and does.
+Task<Status> follow_placement(const Pass& pass, const TrainingJob& before, Placement placement) {
+  auto job = before;
+  job.status.explanation = placement.explanation;
+  job.status.message = placement.message;
+  if (!placement.placed) {
+    job.status.phase = "Pending";
+    const auto& was = before.status;
+    if (was.phase == job.status.phase && was.message == job.status.message &&
+        was.explanation == job.status.explanation)
+      co_return ok();
+    co_return co_await write_status(pass, std::move(job));
+  }
+  take_place(pass, job, placement);
+  NEAP_CO_TRY_VOID(co_await pass.decisions(decision_record(pass, job, placement)));
+  client::TypedClient<TrainingJob> client(pass.client);
+  auto written = co_await client.update_status(pass.ctx, std::move(job));
+  if (!written) co_return tolerate_races(fail(std::move(written).error()));
+  if (auto* run = current_run(*written)) co_return co_await create_members(pass, *written, *run);
+  co_return ok();
+}
+
+// What a pass tells about the jobs that it looked at.
+struct Outcome {
+  Status first_error;
+  void note(const Pass& pass, const TrainingJob& job, Status status) {
+    if (status) return;
+    if (pass.agenda) pass.agenda->look_again(key_of(job), pass.now() + pass.options.tick);
+    if (first_error) first_error = fail(std::move(status).error(), "trainingjob/" + job.metadata.name);
+  }
+};
+
+Task<void> reconcile_one(const Pass& pass, const TrainingJob& job, Outcome& outcome) {
+  outcome.note(pass, job, co_await reconcile_placed(pass, job));
+  const auto* run =
+      job.status.phase == "Reserved" && !job.status.runs.empty() ? &job.status.runs.back() : nullptr;
+  if (pass.agenda && run && run->startedAt) {
+    const auto left = *run->startedAt + pass.options.prepare_timeout - pass.wall();
+    if (left >= Duration::zero()) pass.agenda->look_again(key_of(job), pass.now() + left + 1ms);
+  }
+}
+
+Task<void> place_one(const Pass& pass, const WaitingJob& waiting, Placement& placement, Outcome& outcome) {
+  auto status = co_await stop_left_over(pass, *waiting.job);
+  if (status) status = co_await follow_placement(pass, *waiting.job, std::move(placement));
+  outcome.note(pass, *waiting.job, std::move(status));
+}
+
+// Decided in portions, so that what else the process serves is not kept waiting for all of them.
+constexpr std::size_t kDecidedTogether = 256;
+
+// `jobs` are of one project.
+Task<void> place_waiting(const Pass& pass, const std::vector<const TrainingJob*>& jobs, Outcome& outcome) {
+  for (std::size_t at = 0; at < jobs.size(); at += kDecidedTogether) {
+    std::vector<WaitingJob> portion;
+    std::vector<Placement> placements;
+    for (std::size_t i = at; i < std::min(jobs.size(), at + kDecidedTogether); ++i) {
+      auto inputs = resolve_inputs(pass, *jobs[i]);
+      if (inputs) {
+        portion.push_back({jobs[i], *std::move(inputs)});
+      } else if (jobs[i]->status.message != inputs.error().message) {
+        auto next = *jobs[i];
+        next.status.message = inputs.error().message;
+        outcome.note(pass, *jobs[i], co_await write_status(pass, std::move(next)));
+      }
+    }
+    placements = place_jobs(pass, portion);
+    for (std::size_t i = 0; i < portion.size(); ++i)
+      if (pass.agenda && !placements[i].placed) pass.agenda->wait_for_room(key_of(*portion[i].job));
+    co_await for_each_concurrently(pass, portion.size(), kWritesInFlight, [&](std::size_t i) {
+      return place_one(pass, portion[i], placements[i], outcome);
+    });
+  }
+}
+
 }  // namespace
 
 Task<Status> reconcile_training(const Pass& pass) {
-  Status first_error;
-  for (const auto& [key, job] : pass.state.all<TrainingJob>()) {
-    if (job.metadata.deletionTimestamp) continue;
-    auto status = co_await reconcile_job(pass, job);
-    if (!status && first_error) first_error = fail(std::move(status).error(), "trainingjob/" + key.name);
+  Outcome outcome;
+  std::vector<const TrainingJob*> placed;
+  std::map<std::string, std::vector<const TrainingJob*>> waiting;  // by project
+  const auto sort = [&](const TrainingJob& job) {
+    if (job.metadata.deletionTimestamp) return;
+    if (!is_waiting(job))
+      placed.push_back(&job);
+    else if (!job.spec.suspend && !was_placed_just_now(pass, job))
+      waiting[job.metadata.namespace_].push_back(&job);
+  };
+  if (pass.agenda) {
+    for (const auto& key : pass.work.jobs)
+      if (const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name)) sort(*job);
+  } else {
+    for (const auto& [key, job] : pass.state.all<TrainingJob>()) sort(job);
   }
-  co_return first_error;
+  co_await for_each_concurrently(pass, placed.size(), kWritesInFlight,
+                                 [&](std::size_t i) { return reconcile_one(pass, *placed[i], outcome); });
+  for (const auto& [project, jobs] : waiting) co_await place_waiting(pass, jobs, outcome);
+  co_return outcome.first_error;
 }
 
 }  // namespace neap::controllers

@@ -169,7 +169,7 @@ Result<Json> what_if(const Pass& pass, const Json& object, const std::string& pr
   NEAP_TRY(const auto asked, read_object(pass, object, project));
   if (duration.count() == 0)
     duration = asked.duration.count() > 0 ? asked.duration : Duration(std::chrono::hours(1));
-  NEAP_TRY(const auto world, snapshot_of(pass, asked.project, asked.owner));
+  NEAP_TRY(const auto world, snapshot_of(pass, asked.project, {asked.owner}));
   scheduler::Options options;
   options.now = pass.wall();
   options.seed = pass.options.seed;

@@ -7,6 +7,7 @@
 // 3. Times are taken by the full minute, so that a picture that did not change gives the same amounts.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,9 +27,10 @@ struct Holding {
   const api::Allocation* allocation = nullptr;  // null: promised
 };
 // Allocations that are not ended, and what is promised to ones that the picture does not show yet: by this
-// leader a moment ago, or by an epoch that was planned before a restart. `owner` asks for a new place: what
-// it was promised before does not count.
-std::vector<Holding> holdings_of(const Pass& pass, const std::string& owner);
+// leader a moment ago, or by an epoch that was planned before a restart. `owners` ask for a new place: what
+// they were promised before does not count.
+using Owners = std::set<std::string, std::less<>>;  // "KIND/NAMESPACE/NAME"
+std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners);
 
 std::vector<scheduler::Queue> queues_of(const Pass& pass, const std::vector<Holding>& holdings);
 // `placement.budget`, `budget.amount` where it cannot be judged.

@@ -1,9 +1,11 @@
 // The bridge between API objects and the decision engine: snapshot, requests, and what to do with a plan.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
+#include "internal/limits.h"
 #include "internal/reconciler.h"
 #include "neap/dataguard/dataguard.h"
 #include "neap/scheduler/scheduler.h"
@@ -35,16 +37,22 @@ dataguard::DataPolicyTable data_policies_of(const ClusterState& state, const std
 // A place's word for "wherever policy and price say".
 inline constexpr std::string_view kAnySite = "*";
 
-// The world as a decision about work of `project` sees it; what `owner` holds counts as free. A rule that
-// does not compile is an error, not a rule less: it may be the one that keeps work in.
-Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project,
-                                        const std::string& owner);
+// The world as a decision about work of `project` sees it; what `owners` were promised counts as free. A rule
+// that does not compile is an error, not a rule less: it may be the one that keeps work in.
+Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project, const Owners& owners);
 // An error says what the object names and nothing has.
 Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob& job,
                                        const ResolvedInputs& inputs);
 Result<scheduler::Request> replica_request(const Pass& pass, const api::InferenceService& service,
                                            const api::ServicePlace& place, std::int64_t replica);
 
+struct WaitingJob {
+  const api::TrainingJob* job = nullptr;
+  ResolvedInputs inputs;
+};
+// Of one project, decided together on one snapshot: by priority, then in this order, each seeing what those
+// before it were given. What the jobs were promised earlier counts as free.
+std::vector<Placement> place_jobs(const Pass& pass, std::span<const WaitingJob> jobs);
 Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs);
 // One replica of a service at a given site.
 Placement place_service_replica(const Pass& pass, const api::InferenceService& service,

@@ -5,6 +5,8 @@
 #include <string>
 #include <type_traits>
 
+#include "internal/agenda.h"
+#include "neap/base/task_group.h"
 #include "neap/client/typed.h"
 #include "neap/controllers/controller.h"
 
@@ -21,12 +23,20 @@ class Reservations {
     std::string node, owner;
     api::Resources resources;
     MonoTime made{};
+    bool is_written = false;  // the allocation is in the store
   };
   // `allocation` is the key of the one that will be created; `owner` does not count its own.
   void add(ObjectKey allocation, Entry entry) {
     entries_.insert_or_assign(std::move(allocation), std::move(entry));
   }
   void remove(const ObjectKey& allocation) { entries_.erase(allocation); }
+  void set_written(const ObjectKey& allocation) {
+    if (const auto it = entries_.find(allocation); it != entries_.end()) it->second.is_written = true;
+  }
+  bool is_written(const ObjectKey& allocation) const {
+    const auto it = entries_.find(allocation);
+    return it != entries_.end() && it->second.is_written;
+  }
   // Forgets what the picture shows, and what was never written.
   void settle(const ClusterState& picture, MonoTime now);
   const std::map<ObjectKey, Entry>& entries() const { return entries_; }
@@ -45,10 +55,38 @@ struct Pass {
   Reservations& reserved;
   CallContext ctx;
   const Spending* spending = nullptr;
+  // Null where nothing is remembered from pass to pass: everything is looked at, one after the other.
+  Agenda* agenda = nullptr;
+  TaskGroup* tasks = nullptr;
+  Work work{};
 
   WallTime wall() const { return runtime.clock().wall(); }
   MonoTime now() const { return runtime.executor().now(); }
 };
+
+// Runs make(i), a Task<void>, for every i below `count`, at most `width` of them at a time and begun in this
+// order; returns when all have ended. Writes that wait together share the store's and the ledger's commits.
+template <class Make>
+Task<void> for_each_concurrently(const Pass& pass, std::size_t count, std::size_t width, Make make) {
+  struct Shared {
+    explicit Shared(Executor& executor) : ended(executor) {}
+    std::size_t next = 0, running = 0;
+    Notifier ended;
+  };
+  static constexpr auto kWorker = [](std::shared_ptr<Shared> shared, std::size_t until,
+                                     const Make& task) -> Task<void> {
+    while (shared->next < until) co_await task(shared->next++);
+    --shared->running;
+    shared->ended.notify_all();
+  };
+  auto shared = std::make_shared<Shared>(pass.runtime.executor());
+  for (std::size_t i = 0; pass.tasks && i < std::min(count, width); ++i)
+    if (pass.tasks->spawn(kWorker(shared, count, make))) ++shared->running;
+  if (shared->running == 0)
+    while (shared->next < count) co_await make(shared->next++);
+  while (shared->running > 0) (void)co_await shared->ended.wait({}, shared->ended.generation());
+}
+inline constexpr std::size_t kWritesInFlight = 256;
 
 // A conflict or a concurrent create is not a failure: the next pass sees the newer object.
 Status tolerate_races(Status status);
@@ -57,6 +95,7 @@ template <class T>
 Task<Status> create_if_absent(const Pass& pass, T object) {
   if (pass.state.find<T>(object.metadata.namespace_, object.metadata.name)) co_return ok();
   const auto key = key_of(object);
+  if (pass.reserved.is_written(key)) co_return ok();
   if constexpr (std::is_same_v<T, api::Allocation>)
     pass.reserved.add(key,
                       {.node = object.spec.node,
@@ -69,6 +108,7 @@ Task<Status> create_if_absent(const Pass& pass, T object) {
     if constexpr (std::is_same_v<T, api::Allocation>) pass.reserved.remove(key);
     co_return fail(std::move(created).error());
   }
+  if constexpr (std::is_same_v<T, api::Allocation>) pass.reserved.set_written(key);
   co_return ok();
 }
 

@@ -251,8 +251,9 @@ class SpendingProperty : public ::testing::TestWithParam<unsigned> {
   }
   void tick() {
     world_.run_for(kTick);
-    for (auto& [key, member] : state_.all<api::Allocation>()) {
-      if (is_ended(member)) continue;
+    for (const auto& [key, seen] : state_.all<api::Allocation>()) {
+      if (is_ended(seen)) continue;
+      auto& member = state_.all<api::Allocation>()[key];
       member.status.phase = "Running";
       const double until = to_seconds(runs_.at(key));
       member.status.runSeconds = std::min(until, member.status.runSeconds + to_seconds(kTick));

@@ -59,6 +59,7 @@ class Cluster {
     loop_->start();
   }
   client::FakeResourceClient& client() { return client_; }
+  const ControlLoop& loop() const { return *loop_; }
   FixedSpending& spending() { return spending_; }
   void pass(Duration time = 3s) { sim_.run_for(time); }
   const std::vector<Json>& decisions() const { return decisions_; }

@@ -158,5 +158,50 @@ TEST_F(Training, a_leader_that_starts_again_goes_on_with_the_same_epoch) {
   EXPECT_EQ(cluster.get<TrainingJob>("gang").status.epoch, 1);
 }
 
+// By count, not by time: a pass must not cost in proportion to what did not change.
+TEST(ManyJobs, a_pass_looks_at_what_changed) {
+  constexpr int kJobs = 5000;
+  Cluster cluster;
+  cluster.add_site("hq");
+  cluster.add_node("hq-1", "hq", kJobs + 1);
+  for (int i = 0; i < kJobs; ++i) {
+    auto job = cluster.job(fmt::format("job-{}", i), 1, 1);
+    job.spec.resources.memory = Bytes{1};
+    cluster.create(std::move(job));
+  }
+  cluster.pass(35s);
+  ASSERT_EQ(cluster.decisions().size(), std::size_t(kJobs));
+  EXPECT_EQ(cluster.get<TrainingJob>(fmt::format("job-{}", kJobs - 1)).status.phase, "Reserved");
+  // Just after everything was looked at: the next time is half a minute away.
+  auto looked_at = cluster.loop().jobs_looked_at();
+  for (int waited = 0; cluster.loop().jobs_looked_at() < looked_at + kJobs && waited < 60; ++waited)
+    cluster.pass(1s);
+  looked_at = cluster.loop().jobs_looked_at();
+  cluster.pass(10s);
+  EXPECT_EQ(cluster.loop().jobs_looked_at(), looked_at) << "nothing changed";
+  cluster.set_phase("job-7-e1-0", "Prepared");
+  EXPECT_GT(cluster.loop().jobs_looked_at(), looked_at);
+  EXPECT_LE(cluster.loop().jobs_looked_at(), looked_at + 6) << "one job went on";
+  EXPECT_EQ(cluster.get<TrainingJob>("job-7").status.phase, "Running");
+}
+
+TEST_F(Training, a_job_that_waits_for_room_goes_on_when_there_is_some) {
+  cluster.create(cluster.job("first", 1, 4));
+  cluster.pass();
+  prepare_and_run("first", 1, 1);
+  cluster.create(cluster.job("second", 1, 4));
+  cluster.pass();
+  EXPECT_EQ(phase("second"), "Pending");
+  cluster.set_phase("first-e1-0", "Succeeded");
+  EXPECT_EQ(phase("second"), "Reserved") << "without waiting for everything to be looked at";
+}
+
+TEST_F(Training, a_gang_that_does_not_get_ready_is_taken_back_in_time) {
+  cluster.create(cluster.job("gang", 1, 1));
+  cluster.pass();
+  cluster.pass(Options{}.prepare_timeout + 1s);
+  EXPECT_EQ(phase("gang"), "Draining");
+}
+
 }  // namespace
 }  // namespace neap::controllers

@@ -14,21 +14,9 @@
 
 #include "neap/api/resource.h"
 #include "neap/base/time.h"
+#include "neap/controllers/object_map.h"
 
 namespace neap::controllers {
-
-struct ObjectKey {
-  std::string namespace_, name;
-  friend auto operator<=>(const ObjectKey&, const ObjectKey&) = default;
-};
-
-template <class T>
-ObjectKey key_of(const T& object) {
-  return {object.metadata.namespace_, object.metadata.name};
-}
-
-template <class T>
-using ObjectMap = std::map<ObjectKey, T>;
 
 // Kinds of other tools from which neap.dev objects are derived; `plural`.`group` is their key.
 struct DocumentKind {
@@ -68,14 +56,12 @@ class ClusterState {
   }
   template <class T>
   const T* find(const std::string& ns, const std::string& name) const {
-    const auto& map = all<T>();
-    const auto it = map.find({ns, name});
-    return it == map.end() ? nullptr : &it->second;
+    return all<T>().find_pointer({ns, name});
   }
   std::map<std::string, LeaseView> leases;                    // by node name
   std::map<std::string, DocumentMap, std::less<>> documents;  // by DocumentKind::key
 
-  // Allocations of one owner; `epoch` < 0 means any.
+  // Allocations of one owner, whose names all begin with its name and a hyphen; `epoch` < 0 means any.
   std::vector<const api::Allocation*> allocations_of(const std::string& ns, std::string_view owner_kind,
                                                      const std::string& owner_name,
                                                      std::int64_t epoch = -1) const;

@@ -2,6 +2,7 @@
 //
 // Level-triggered: any change of a watched object, and a slow tick, start one pass over all
 // controllers; a pass reads ClusterState, writes through the API, and is safe to repeat at any time.
+// A pass looks at the jobs that changed or may go on; at all of them every `resync`.
 // Passes never overlap. Objects that a controller creates have names derived from their owner, so a
 // repeated create is a no-op; status writes carry the resourceVersion they were computed from.
 #pragma once
@@ -24,6 +25,7 @@ using RecordSink = std::function<Task<Status>(Json)>;
 struct Options {
   Duration tick = 2s;
   Duration settle = 20ms;      // collect a burst of changes into one pass
+  Duration resync = 30s;       // everything is looked at again, whatever changed
   Duration lease_grace = 10s;  // past a lease's end before its work counts as gone
   Duration prepare_timeout = 3min;
   std::uint64_t seed = 1;
@@ -46,6 +48,8 @@ class ControlLoop {
   Task<void> stop();
   void abandon();  // simulated crash
   const ClusterState& state() const;
+  // How many times a pass looked at a job since the start: what the loop's work grows with.
+  std::uint64_t jobs_looked_at() const;
   // Where a TrainingJob or InferenceService of `project` would run now and what it would cost, beside worlds
   // in which something is different; see internal/what_if.h for the answer. Writes nothing.
   Result<Json> what_if(const Json& object, const std::string& project, Duration duration) const;

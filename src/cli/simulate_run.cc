@@ -2,15 +2,20 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <span>
 
 #include "internal/output.h"
 #include "internal/simulate.h"
+#include "neap/simulation/comparison.h"
+#include "neap/simulation/html_report.h"
 #include "neap/simulation/run.h"
 
 namespace neap::cli {
 namespace {
 
 constexpr std::uint64_t kScenarioBytesMax = 4u << 20, kTraceBytesMax = 256u << 20;
+constexpr int kRunsMax = 8;
 
 using simulation::RunReport;
 using simulation::Spread;
@@ -70,47 +75,107 @@ std::string table_of(const RunReport& report, double seconds) {
   return out;
 }
 
+std::string comparison_of(const std::vector<RunReport>& runs) {
+  std::vector<std::vector<std::string>> rows{{"MEASURE"}};
+  for (const auto& run : runs) rows.front().push_back(fmt::format("{} ({})", run.name, run.variant));
+  for (const auto& row : simulation::compare_runs(runs)) {
+    std::vector<std::string> cells{row.measure};
+    for (std::size_t i = 0; i < row.texts.size(); ++i)
+      cells.push_back(i > 0 && row.ratios[i] ? fmt::format("{} (x {:.2f})", row.texts[i], *row.ratios[i])
+                                             : row.texts[i]);
+    rows.push_back(std::move(cells));
+  }
+  const auto least =
+      std::ranges::min_element(runs, {}, [](const RunReport& run) { return run.ownership.invested.value; });
+  std::vector<std::string> payback{"Machines paid for after"};
+  for (const auto& run : runs) {
+    const auto years = simulation::payback_years(run, *least);
+    payback.push_back(years ? fmt::format("{:.2f} years", *years) : "-");
+  }
+  rows.push_back(std::move(payback));
+  return render_table(rows);
+}
+
 class SimulateRun final : public SimulateCommand {
  public:
   CLI::App* add_to(CLI::App& simulate) override {
     auto* command = simulate.add_subcommand("run", "A scenario of places, prices, rules and load");
-    command->add_option("-f,--file", file_, "YAML file: one Simulation and the Sites, Queues, ... it uses")
-        ->required();
+    auto* file =
+        command
+            ->add_option("-f,--file", files_, "YAML file: one Simulation and the Sites, Queues, ... it uses")
+            ->expected(1);
+    auto* compare =
+        command->add_option("--compare", files_, "Several such files, side by side with ratios to the first")
+            ->expected(2, kRunsMax);
+    file->excludes(compare);
+    command
+        ->add_option(
+            "--policy", placings_,
+            "hybrid: all places; private: none at public sites; public: nothing else. Several are compared")
+        ->delimiter(',')
+        ->check(CLI::IsMember(std::vector<std::string>{"hybrid", "private", "public"}));
     command->add_option("--seed", seed_, "Draws arrivals, durations, failures; instead of the file's");
+    command->add_option("--html", html_,
+                        "Also write the answer with charts to this file, which needs nothing else");
     command->add_flag("--json", is_json_, "One JSON object instead of the table");
     return command;
   }
 
   Task<Result<int>> run(Session& session) override {
+    if (files_.empty())
+      co_return fail(Code::kInvalidArgument, "cli.usage",
+                     "no scenario is named; write -f FILE, or --compare FILE FILE");
+    if (placings_.empty()) placings_.emplace_back("hybrid");
+    if (files_.size() * placings_.size() > kRunsMax)
+      co_return fail(Code::kInvalidArgument, "cli.usage",
+                     fmt::format("at most {} runs are compared; name fewer", kRunsMax));
     auto& files = session.runtime().files();
-    NEAP_CO_TRY(const auto text, files.read_file(file_, kScenarioBytesMax));
     const auto& clock = session.runtime().clock();
     NEAP_CO_TRY(const auto done,
-                co_await session.runtime().offload([&] { return replay(files, text, clock); }));
-    session.print(is_json_ ? to_text(simulation::to_json(done.report)) + "\n"
-                           : table_of(done.report, done.seconds));
+                co_await session.runtime().offload([&] { return replay_all(files, clock); }));
+    if (!html_.empty()) NEAP_CO_TRY_VOID(files.write_file_atomic(html_, simulation::render_html(done.runs)));
+    if (done.runs.size() == 1)
+      session.print(is_json_ ? to_text(simulation::to_json(done.runs.front())) + "\n"
+                             : table_of(done.runs.front(), done.seconds));
+    else
+      session.print(is_json_ ? to_text(simulation::to_json(std::span<const RunReport>(done.runs))) + "\n"
+                             : comparison_of(done.runs));
     co_return 0;
   }
 
  private:
   struct Done {
-    RunReport report;
-    double seconds = 0;
+    std::vector<RunReport> runs;
+    double seconds = 0;  // of the replays; reading is not in it
   };
-  Result<Done> replay(io::FileSystem& files, const std::string& text, const Clock& clock) const {
-    const auto slash = file_.rfind('/');
-    const auto folder = slash == std::string::npos ? std::string() : file_.substr(0, slash + 1);
-    const auto read = [&](const std::string& path) {
+  Result<Done> replay_all(io::FileSystem& files, const Clock& clock) const {
+    Done done;
+    for (const auto& file : files_) {
+      NEAP_TRY(const auto scenario, read(files, file));
+      for (const auto& word : placings_) {
+        auto variant = scenario;
+        NEAP_TRY_VOID(simulation::restrict_places(variant, *simulation::parse_placing(word)));
+        const auto begin = clock.now();
+        NEAP_TRY(auto report, simulation::run_scenario(variant));
+        done.seconds += to_seconds(clock.now() - begin);
+        report.variant = word;
+        done.runs.push_back(std::move(report));
+      }
+    }
+    return done;
+  }
+  Result<simulation::Scenario> read(io::FileSystem& files, const std::string& file) const {
+    NEAP_TRY(const auto text, files.read_file(file, kScenarioBytesMax));
+    const auto slash = file.rfind('/');
+    const auto folder = slash == std::string::npos ? std::string() : file.substr(0, slash + 1);
+    const auto read_beside = [&](const std::string& path) {
       return files.read_file(path.starts_with('/') ? path : folder + path, kTraceBytesMax);
     };
-    NEAP_TRY(const auto scenario, simulation::read_scenario(text, file_, read, seed_));
-    const auto begin = clock.now();
-    NEAP_TRY(auto report, simulation::run_scenario(scenario));
-    report.variant = "hybrid";
-    return Done{std::move(report), to_seconds(clock.now() - begin)};
+    return simulation::read_scenario(text, file, read_beside, seed_);
   }
 
-  std::string file_;
+  std::vector<std::string> files_, placings_;
+  std::string html_;
   std::optional<std::uint64_t> seed_;
   bool is_json_ = false;
 };

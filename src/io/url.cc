@@ -26,11 +26,12 @@ Result<Url> Url::parse(std::string_view text) {
   const auto authority = rest.substr(0, end);
   rest.remove_prefix(end);
   if (rest.find('#') != rest.npos) return bad(text, "a fragment (#) means nothing to a server");
-  if (authority.empty() || authority.find('@') != authority.npos) return bad(text, "it names no host, or a user");
+  if (authority.empty() || authority.find('@') != authority.npos)
+    return bad(text, "it names no host, or a user");
   const auto colon = authority.rfind(':');
   const bool has_port = colon != authority.npos && authority.find(']', colon) == authority.npos;
-  auto endpoint =
-      Endpoint::parse(has_port ? std::string(authority) : fmt::format("{}:{}", authority, out.is_tls ? 443 : 80));
+  auto endpoint = Endpoint::parse(has_port ? std::string(authority)
+                                           : fmt::format("{}:{}", authority, out.is_tls ? 443 : 80));
   if (!endpoint) return bad(text, endpoint.error().message);
   out.endpoint = *std::move(endpoint);
   out.target = rest.starts_with('/') ? std::string(rest) : "/" + std::string(rest);

@@ -42,6 +42,30 @@ TEST(SimulateRun, reads_files_beside_the_scenario_and_prints_one_object_or_a_tab
   EXPECT_NE(table.out.find("5.00 USD"), std::string::npos) << table.out;
 }
 
+TEST(SimulateRun, compares_files_and_placings_and_writes_a_page) {
+  CliLab lab;
+  lab.environment.clear();
+  lab.write("/w/a.yaml", kScenario);
+  std::string twice(kScenario);
+  twice.replace(twice.find("a100: 2}"), 8, "a100: 4}");
+  lab.write("/w/b.yaml", twice);
+  lab.write("/w/jobs.csv", "num_gpu,submit_time,duration\n2,0,7200000\n1,1800000,3600000\n");
+  const auto json =
+      lab.run({"simulate", "run", "--compare", "/w/a.yaml", "/w/b.yaml", "--json", "--html", "/w/out.html"});
+  ASSERT_EQ(json.status, 0) << json.err;
+  const auto value = parse_json(json.out);
+  ASSERT_TRUE(value) << json.out;
+  EXPECT_EQ(value->at("runs").as_array().size(), 2u);
+  EXPECT_DOUBLE_EQ(value->at("ratios").at("utilisation").at(1).as_double(), 0.75);  // 5 of 8 over 5 of 6
+  EXPECT_EQ(lab.files().read_file("/w/out.html").value().find("<!doctype html>"), 0u);
+  const auto table = lab.run({"simulate", "run", "-f", "/w/a.yaml", "--policy", "hybrid,private"});
+  EXPECT_EQ(table.status, 0) << table.err;
+  EXPECT_NE(table.out.find("small (private)"), std::string::npos) << table.out;
+  const auto nowhere = lab.run({"simulate", "run", "-f", "/w/a.yaml", "--policy", "public"});
+  EXPECT_EQ(nowhere.status, 1);
+  EXPECT_NE(nowhere.err.find("has no public node"), std::string::npos) << nowhere.err;
+}
+
 TEST(SimulateRun, says_which_file_line_and_field_is_wrong) {
   CliLab lab;
   lab.environment.clear();

@@ -1,8 +1,10 @@
 // explain: why an object is where it is (KIND/NAME), or what the fields of a kind mean (KIND[.field...]).
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "internal/commands.h"
 #include "internal/output.h"
+#include "neap/client/typed.h"
 #include "neap/scheduler/plan.h"
 
 namespace neap::cli {
@@ -40,6 +42,34 @@ Task<Result<Json>> fetch_explanation(Session& session, Target target) {
       Code::kNotFound, "cli.explain.absent",
       fmt::format("no decision is recorded for {}{}; see `neap describe {}`", name,
                   phase.empty() ? std::string() : fmt::format(", whose phase is {}", phase), name));
+}
+
+// How the queue stands that a decision speaks of; empty where there is none, or the reader may not see it.
+Task<std::string> fetch_queue_line(Session& session, const Json& decision) {
+  const auto* queue = find_path(decision, {"queue"});
+  const std::string name(queue ? get_string(*queue, "name") : std::string_view{});
+  if (name.empty()) co_return std::string{};
+  const auto found =
+      co_await session.client().get(session.call(), client::TypedClient<api::Queue>::path("", name));
+  const auto* status = found ? find_path(*found, {"status"}) : nullptr;
+  if (!status) co_return std::string{};
+  std::vector<std::string> held;
+  for (const auto* resource : {"cpu", "memory", "accelerators"}) {
+    const auto* used = find_path(*status, {"used", resource});
+    const auto* borrowed = find_path(*status, {"borrowed", resource});
+    const auto word = [](const Json* value) {
+      return value && value->is_string() ? std::string(value->get_string()) : std::string("0");
+    };
+    if (word(used) == "0") continue;
+    held.push_back(word(borrowed) == "0"
+                       ? fmt::format("{} {}", word(used), resource)
+                       : fmt::format("{} {} ({} borrowed)", word(used), resource, word(borrowed)));
+  }
+  const auto* share = find_path(*status, {"sharePercent"});
+  co_return fmt::format("queue {} holds {}: {:.1f} % of all there is; running {}, waiting {}\n", name,
+                        held.empty() ? "nothing" : fmt::format("{}", fmt::join(held, ", ")),
+                        share && share->is_number() ? share->to_number<double>() : 0.0,
+                        get_int(*status, "running", 0), get_int(*status, "waiting", 0));
 }
 
 std::string type_word(const Json& schema) {
@@ -151,6 +181,7 @@ Task<Result<int>> run_explain(Session& session, ExplainOptions options) {
     out += decisions.size() == 1 ? fmt::format("{}: ", name)
                                  : fmt::format("{} [{}]: ", name, get_string(*decision, "request"));
     out += printable(scheduler::render_explanation(*decision), true);
+    out += printable(co_await fetch_queue_line(session, *decision), true);
   }
   session.print(out);
   co_return 0;

@@ -1,4 +1,4 @@
-// Budget and Queue: their status in each pass, and an event when a budget's step of the ladder changes.
+// Budget: its status in each pass, and an event when its step of the ladder changes.
 //
 // The guards of placement keep the limits, from the same amounts; training_controller.cc obeys `pause`.
 #include <fmt/format.h>
@@ -86,27 +86,6 @@ Task<Status> reconcile_budget(const Pass& pass, const api::Budget& before,
   co_return co_await write_status(pass, std::move(next));
 }
 
-Task<Status> reconcile_queue(const Pass& pass, const api::Queue& before, const scheduler::Queue& counted,
-                             const std::vector<Holding>& holdings) {
-  auto next = before;
-  next.status.used = {
-      .cpu = counted.cores_used, .memory = counted.memory_used, .accelerators = counted.accelerators_used};
-  next.status.running = next.status.waiting = 0;
-  for (const auto& [key, job] : pass.state.all<api::TrainingJob>()) {
-    if (job.spec.queue != before.metadata.name) continue;
-    const bool holds = std::ranges::any_of(holdings, [&](const Holding& holding) {
-      return holding.owner_kind == "TrainingJob" && holding.project == key.namespace_ &&
-             holding.owner_name == key.name;
-    });
-    if (holds)
-      ++next.status.running;
-    else if (job.status.phase == "Pending" && !job.spec.suspend)
-      ++next.status.waiting;
-  }
-  if (same_object(next, before)) co_return ok();
-  co_return co_await write_status(pass, std::move(next));
-}
-
 }  // namespace
 
 Task<Status> reconcile_budgets(const Pass& pass) {
@@ -115,15 +94,11 @@ Task<Status> reconcile_budgets(const Pass& pass) {
     if (!status && first_error) first_error = std::move(status);
   };
   const auto& budgets = pass.state.all<api::Budget>();
-  const auto& queues = pass.state.all<api::Queue>();
-  if (budgets.empty() && queues.empty()) co_return ok();
+  if (budgets.empty()) co_return ok();
   const auto holdings = holdings_of(pass, {});
   const auto prices = price_book_of(pass.state);
   for (const auto& [key, budget] : budgets)
     if (!budget.metadata.deletionTimestamp) note(co_await reconcile_budget(pass, budget, holdings, prices));
-  for (const auto& counted : queues_of(pass, holdings))
-    if (const auto* queue = pass.state.find<api::Queue>("", counted.name))
-      note(co_await reconcile_queue(pass, *queue, counted, holdings));
   co_return first_error;
 }
 

@@ -150,29 +150,6 @@ std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners) {
   return out;
 }
 
-std::vector<scheduler::Queue> queues_of(const Pass& pass, const std::vector<Holding>& holdings) {
-  std::vector<scheduler::Queue> out;
-  for (const auto& [key, queue] : pass.state.all<api::Queue>()) {
-    const auto& quota = queue.spec.quota;
-    scheduler::Queue one{.name = key.name,
-                         .cores_limit = quota.cpu,
-                         .cores_used = {},
-                         .memory_limit = quota.memory,
-                         .memory_used = {},
-                         .accelerators_limit = quota.accelerators,
-                         .accelerators_used = {}};
-    for (const auto& holding : holdings) {
-      const auto* job = job_of(pass, holding);
-      if (!job || job->spec.queue != key.name) continue;
-      one.cores_used += holding.resources->cpu;
-      one.memory_used += holding.resources->memory;
-      for (const auto& [model, amount] : holding.resources->accelerators) one.accelerators_used += amount;
-    }
-    out.push_back(std::move(one));
-  }
-  return out;
-}
-
 Result<scheduler::ProjectBudget> budget_of(const Pass& pass, const api::Budget& budget,
                                            const std::vector<Holding>& holdings,
                                            const finops::PriceBook& prices) {

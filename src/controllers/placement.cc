@@ -8,6 +8,7 @@
 
 #include "internal/derivation.h"
 #include "internal/limits.h"
+#include "internal/queueing.h"
 #include "internal/spot_history.h"
 #include "neap/controllers/prices.h"
 #include "neap/crypto/digest.h"
@@ -163,26 +164,6 @@ scheduler::CostStrategy to_scheduler(std::string_view strategy) {
   return scheduler::CostStrategy::kBalanced;
 }
 
-Placement placement_of(const scheduler::Decision& decision, const std::string& currency) {
-  Placement out;
-  out.placed = decision.is_placed;
-  out.explanation = scheduler::to_json(decision, currency);
-  if (!decision.is_placed) {
-    out.message = decision.pending ? decision.pending->sentence : "no place fits";
-    return out;
-  }
-  std::vector<std::string> nodes(decision.placements.size());
-  for (const auto& p : decision.placements) nodes.at(std::size_t(p.replica)) = p.node;
-  out.nodes = std::move(nodes);
-  out.site = decision.placements.front().site;
-  out.capacity_type = std::string(policy::capacity_type_name(decision.placements.front().capacity_type));
-  out.message = decision.cost_per_hour
-                    ? fmt::format("placed at {} ({}), {} {} an hour", out.site, out.capacity_type,
-                                  format_money(*decision.cost_per_hour), currency)
-                    : fmt::format("placed at {} ({})", out.site, out.capacity_type);
-  return out;
-}
-
 // Requests of one project.
 std::vector<Placement> decide_all(const Pass& pass, std::span<const scheduler::Request> requests,
                                   const Owners& owners) {
@@ -207,6 +188,26 @@ Placement decide_one(const Pass& pass, const scheduler::Request& request) {
 }
 
 }  // namespace
+
+Placement placement_of(const scheduler::Decision& decision, const std::string& currency) {
+  Placement out;
+  out.placed = decision.is_placed;
+  out.explanation = scheduler::to_json(decision, currency);
+  if (!decision.is_placed) {
+    out.message = decision.pending ? decision.pending->sentence : "no place fits";
+    return out;
+  }
+  std::vector<std::string> nodes(decision.placements.size());
+  for (const auto& p : decision.placements) nodes.at(std::size_t(p.replica)) = p.node;
+  out.nodes = std::move(nodes);
+  out.site = decision.placements.front().site;
+  out.capacity_type = std::string(policy::capacity_type_name(decision.placements.front().capacity_type));
+  out.message = decision.cost_per_hour
+                    ? fmt::format("placed at {} ({}), {} {} an hour", out.site, out.capacity_type,
+                                  format_money(*decision.cost_per_hour), currency)
+                    : fmt::format("placed at {} ({})", out.site, out.capacity_type);
+  return out;
+}
 
 dataguard::DataPolicyTable data_policies_of(const ClusterState& state, const std::string& project) {
   dataguard::DataPolicyTable own, fallback;
@@ -268,7 +269,11 @@ Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob&
     request.team = it->second;
   if (const auto it = job.metadata.labels.find("model"); it != job.metadata.labels.end())
     request.model = it->second;
-  request.queue = job.spec.queue;
+  request.queue = queue_of(pass.state, job);
+  if (!request.queue.empty() && !pass.state.find<api::Queue>("", request.queue))
+    return fail(Code::kFailedPrecondition, "placement.queue",
+                fmt::format("waits: queue {} does not exist; create it, or name one that does in spec.queue",
+                            request.queue));
   request.priority_class = job.spec.priorityClass;
   request.kind = job.spec.type == "training" ? scheduler::TaskKind::kTraining : scheduler::TaskKind::kBatch;
   request.replicas = int(job.spec.replicas);

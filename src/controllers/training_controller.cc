@@ -13,6 +13,7 @@
 
 #include "internal/limits.h"
 #include "internal/placement.h"
+#include "internal/queueing.h"
 #include "internal/reconciler.h"
 
 namespace neap::controllers {
@@ -273,13 +274,36 @@ void close_run(TrainingJob& job, const Members& members, WallTime now) {
   job.status.phase = "Pending";
 }
 
-Task<Status> advance_reserved(const Pass& pass, TrainingJob& job, const Members& members) {
+// Whether the job has to stop because its queue gives back what it borrowed; `Draining` then.
+bool give_back(TrainingJob& job, const QueueRound& queues) {
+  const auto reclaimed = queues.reclaimed.find(key_of(job));
+  if (reclaimed == queues.reclaimed.end()) return false;
+  job.status.phase = "Draining";
+  job.status.message =
+      job.status.checkpoint.step < 0
+          ? fmt::format("stops without a checkpoint: {}", reclaimed->second)
+          : fmt::format("stops at checkpoint step {}: {}", job.status.checkpoint.step, reclaimed->second);
+  return true;
+}
+
+Task<Status> record_stop(const Pass& pass, const TrainingJob& job) {
+  co_return co_await pass.decisions(
+      Json{{"time", format_rfc3339(pass.wall(), 3)},
+           {"object", "trainingjob/" + job.metadata.namespace_ + "/" + job.metadata.name},
+           {"uid", job.metadata.uid},
+           {"epoch", job.status.epoch},
+           {"message", job.status.message}});
+}
+
+Task<Status> advance_reserved(const Pass& pass, TrainingJob& job, const Members& members,
+                              const QueueRound& queues) {
   auto* run = current_run(job);
   if (!run) {
     job.status.phase = "Pending";
     co_return ok();
   }
   if (std::int64_t(members.size()) < job.spec.replicas) co_return co_await create_members(pass, job, *run);
+  if (give_back(job, queues)) co_return co_await record_stop(pass, job);
   const bool too_late = run->startedAt && pass.wall() > *run->startedAt + pass.options.prepare_timeout;
   const bool broken = std::ranges::any_of(
       members, [&](const auto* a) { return is_ended(*a) || node_is_gone(pass, a->spec.node); });
@@ -298,7 +322,8 @@ Task<Status> advance_reserved(const Pass& pass, TrainingJob& job, const Members&
   co_return ok();
 }
 
-Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& members) {
+Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& members,
+                             const QueueRound& queues) {
   take_progress(job, members);
   for (const auto* a : members) {
     if (a->spec.committedEpoch == job.status.committedEpoch || is_ended(*a)) continue;
@@ -320,6 +345,8 @@ Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& 
                                      (!is_ended(*a) && node_is_gone(pass, a->spec.node));
                             });
   const auto* budget = pausing_budget(pass, job);
+  if (!lost_one && !job.spec.suspend && !budget && give_back(job, queues))
+    co_return co_await record_stop(pass, job);
   if (lost_one || job.spec.suspend || budget) {
     job.status.phase = "Draining";
     job.status.message = budget && !lost_one && !job.spec.suspend
@@ -328,19 +355,6 @@ Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& 
                              : "stopping the remaining members";
   }
   co_return ok();
-}
-
-bool is_waiting(const TrainingJob& job) {
-  const auto& phase = job.status.phase;
-  return phase != "Reserved" && phase != "Running" && phase != "Draining" && phase != "Succeeded" &&
-         phase != "Failed";
-}
-
-// The picture may be older than what this leader wrote: a second plan would promise other nodes under the
-// same names.
-bool was_placed_just_now(const Pass& pass, const TrainingJob& job) {
-  return pass.reserved.is_written(
-      {job.metadata.namespace_, member_name(job.metadata.name, job.status.epoch + 1, 0)});
 }
 
 // What an older epoch left behind, or a node brought back with it, neither runs nor holds capacity.
@@ -352,7 +366,7 @@ Task<Status> stop_left_over(const Pass& pass, const TrainingJob& job) {
 }
 
 // A job that has, or had, its place.
-Task<Status> reconcile_placed(const Pass& pass, const TrainingJob& before) {
+Task<Status> reconcile_placed(const Pass& pass, const TrainingJob& before, const QueueRound& queues) {
   const auto& phase = before.status.phase;
   const auto members = pass.state.allocations_of(before.metadata.namespace_, "TrainingJob",
                                                  before.metadata.name, before.status.epoch);
@@ -363,10 +377,10 @@ Task<Status> reconcile_placed(const Pass& pass, const TrainingJob& before) {
   }
   auto job = before;
   if (phase == "Reserved") {
-    NEAP_CO_TRY_VOID(co_await advance_reserved(pass, job, members));
+    NEAP_CO_TRY_VOID(co_await advance_reserved(pass, job, members, queues));
     if (job.status.phase == phase) co_return ok();
   } else if (phase == "Running") {
-    NEAP_CO_TRY_VOID(co_await advance_running(pass, job, members));
+    NEAP_CO_TRY_VOID(co_await advance_running(pass, job, members, queues));
   } else {
     take_progress(job, members);
     NEAP_CO_TRY(const bool ended, co_await stop_members(pass, members));
@@ -408,8 +422,9 @@ struct Outcome {
   }
 };
 
-Task<void> reconcile_one(const Pass& pass, const TrainingJob& job, Outcome& outcome) {
-  outcome.note(pass, job, co_await reconcile_placed(pass, job));
+Task<void> reconcile_one(const Pass& pass, const TrainingJob& job, const QueueRound& queues,
+                         Outcome& outcome) {
+  outcome.note(pass, job, co_await reconcile_placed(pass, job, queues));
   const auto* run =
       job.status.phase == "Reserved" && !job.status.runs.empty() ? &job.status.runs.back() : nullptr;
   if (pass.agenda && run && run->startedAt) {
@@ -418,10 +433,10 @@ Task<void> reconcile_one(const Pass& pass, const TrainingJob& job, Outcome& outc
   }
 }
 
-Task<void> place_one(const Pass& pass, const WaitingJob& waiting, Placement& placement, Outcome& outcome) {
-  auto status = co_await stop_left_over(pass, *waiting.job);
-  if (status) status = co_await follow_placement(pass, *waiting.job, std::move(placement));
-  outcome.note(pass, *waiting.job, std::move(status));
+Task<void> place_one(const Pass& pass, const TrainingJob& job, const Placement& placement, Outcome& outcome) {
+  auto status = co_await stop_left_over(pass, job);
+  if (status) status = co_await follow_placement(pass, job, placement);
+  outcome.note(pass, job, std::move(status));
 }
 
 // Decided in portions, so that what else the process serves is not kept waiting for all of them.
@@ -446,22 +461,38 @@ Task<void> place_waiting(const Pass& pass, const std::vector<const TrainingJob*>
     for (std::size_t i = 0; i < portion.size(); ++i)
       if (pass.agenda && !placements[i].placed) pass.agenda->wait_for_room(key_of(*portion[i].job));
     co_await for_each_concurrently(pass, portion.size(), kWritesInFlight, [&](std::size_t i) {
-      return place_one(pass, portion[i], placements[i], outcome);
+      return place_one(pass, *portion[i].job, placements[i], outcome);
     });
   }
+}
+
+// What a round over the queues decided.
+Task<void> follow_round(const Pass& pass, const QueueRound& queues, Outcome& outcome) {
+  std::vector<std::pair<const TrainingJob*, const Placement*>> decided;
+  for (const auto& [key, placement] : queues.placements) {
+    const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name);
+    if (!job) continue;
+    decided.emplace_back(job, &placement);
+    if (pass.agenda && !placement.placed) pass.agenda->wait_for_room(key);
+  }
+  co_await for_each_concurrently(pass, decided.size(), kWritesInFlight, [&](std::size_t i) {
+    return place_one(pass, *decided[i].first, *decided[i].second, outcome);
+  });
+  auto told = co_await reconcile_queues(pass, queues);
+  if (!told && outcome.first_error) outcome.first_error = std::move(told);
 }
 
 }  // namespace
 
 Task<Status> reconcile_training(const Pass& pass) {
   Outcome outcome;
-  std::vector<const TrainingJob*> placed;
+  std::set<const TrainingJob*> placed;
   std::map<std::string, std::vector<const TrainingJob*>> waiting;  // by project
   const auto sort = [&](const TrainingJob& job) {
     if (job.metadata.deletionTimestamp) return;
-    if (!is_waiting(job))
-      placed.push_back(&job);
-    else if (!job.spec.suspend && !was_placed_just_now(pass, job))
+    if (!has_no_place(job))
+      placed.insert(&job);
+    else if (asks_for_place(pass, job))
       waiting[job.metadata.namespace_].push_back(&job);
   };
   if (pass.agenda) {
@@ -470,9 +501,18 @@ Task<Status> reconcile_training(const Pass& pass) {
   } else {
     for (const auto& [key, job] : pass.state.all<TrainingJob>()) sort(job);
   }
-  co_await for_each_concurrently(pass, placed.size(), kWritesInFlight,
-                                 [&](std::size_t i) { return reconcile_one(pass, *placed[i], outcome); });
-  for (const auto& [project, jobs] : waiting) co_await place_waiting(pass, jobs, outcome);
+  QueueRound queues;
+  if (!pass.agenda || pass.work.is_tick || !waiting.empty()) queues = plan_queues(pass);
+  for (const auto& [key, why] : queues.reclaimed)
+    if (const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name)) placed.insert(job);
+  const std::vector<const TrainingJob*> in_place(placed.begin(), placed.end());
+  co_await for_each_concurrently(pass, in_place.size(), kWritesInFlight, [&](std::size_t i) {
+    return reconcile_one(pass, *in_place[i], queues, outcome);
+  });
+  if (queues.is_made)
+    co_await follow_round(pass, queues, outcome);
+  else
+    for (const auto& [project, jobs] : waiting) co_await place_waiting(pass, jobs, outcome);
   co_return outcome.first_error;
 }
 

@@ -70,6 +70,17 @@ std::size_t BackfillBoard::find_node(const std::string& name) const {
                                                     : std::size_t(it - now_.nodes.begin());
 }
 
+void BackfillBoard::exchange(ProjectRules& rules) {
+  std::swap(now_.rules, rules.rules);
+  std::swap(now_.budgets, rules.budgets);
+  std::swap(now_.data_policies, rules.data_policies);
+}
+
+void BackfillBoard::release(const Release& release) {
+  if (const auto node = find_node(release.node); node < now_.nodes.size())
+    give_back(now_.nodes[node], release);
+}
+
 bool BackfillBoard::holds_at(const Reservation& reservation, std::optional<WallTime> moment) const {
   if (!reservation.from) return true;
   if (!moment) return !reservation.until;

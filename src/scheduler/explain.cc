@@ -143,6 +143,19 @@ std::string render_score(const Json& score, std::string_view currency) {
   return out + ")";
 }
 
+std::string render_queue(const Json& queue) {
+  std::vector<std::string> facts;
+  if (const auto position = get_string(queue, "position"); !position.empty())
+    facts.push_back(fmt::format("position {}", position));
+  if (const auto reason = get_string(queue, "waitsFor"); !reason.empty())
+    facts.push_back(fmt::format("waits for {}", reason));
+  if (const auto amount = get_string(queue, "borrows"); !amount.empty())
+    facts.push_back(fmt::format("borrows {}, which the lender may take back", amount));
+  if (const auto note = get_string(queue, "note"); !note.empty()) facts.emplace_back(note);
+  return facts.empty() ? std::string{}
+                       : fmt::format("queue {}: {}\n", get_string(queue, "name"), fmt::join(facts, "; "));
+}
+
 }  // namespace
 
 std::string_view guard_code(Guard guard) { return kGuardCodes[std::size_t(guard)]; }
@@ -225,6 +238,7 @@ std::string render_explanation(const Json& decision) {
       out += fmt::format(": {} [{}]", get_string(*pending, "message"), get_string(*pending, "code"));
     out += ".\n";
   }
+  if (const auto* queue = find_path(decision, {"queue"})) out += render_queue(*queue);
   for (const auto& site : get_array(decision, "sites")) {
     const auto name = get_string(site, "site");
     if (const auto* refusal = find_path(site, {"refusal"})) {

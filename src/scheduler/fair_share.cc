@@ -214,11 +214,12 @@ AdmissionVerdict ShareTree::judge(std::string_view queue, const Amounts& amounts
   if (std::ranges::find(over, true) != over.end()) return refuse(node, amounts, over);
   if (is_within(node, amounts, node, kNone)) return {Admission::kWithinQuota, {}};
   if (may_borrow || is_within(node, amounts, node, node))
-    return {Admission::kBorrows, fmt::format("borrows above the quota of queue {}", queue)};
-  return {Admission::kWaits,
-          fmt::format("it would borrow above the quota of queue {}, and work that is never interrupted "
-                      "could not give that back; it starts when it fits the quota",
-                      queue)};
+    return {Admission::kBorrows, fmt::format("queue {}: borrows above its quota", queue)};
+  return {
+      Admission::kWaits,
+      fmt::format("queue {}: it would borrow, and work that is never interrupted could not give that back; "
+                  "it starts when it fits the quota",
+                  queue)};
 }
 
 AdmissionVerdict ShareTree::refuse(std::size_t node, const Amounts& amounts,
@@ -233,23 +234,24 @@ AdmissionVerdict ShareTree::refuse(std::size_t node, const Amounts& amounts,
     for (auto n = node; n != kNone; n = nodes_[n].parent)
       most = std::min(most, limit(nodes_[n], axis) - (n == node ? 0 : nodes_[n].idle[axis]));
     return {Admission::kNever,
-            fmt::format("asks {}, and queue {} never holds more than {} with what it may borrow; raise its "
+            fmt::format("queue {}: asks {}, and never holds more than {} with what it may borrow; raise its "
                         "quota or ask for less",
-                        amount_text(axis, at(amounts, axis)), queue,
+                        queue, amount_text(axis, at(amounts, axis)),
                         amount_text(axis, std::max<std::int64_t>(0, most)))};
   }
   const auto axis = first(over);
   const auto asked = amount_text(axis, at(amounts, axis));
   if (const auto tops = rights(node, amounts); !tops.empty())
     if (const auto borrowers = borrowers_text(node, tops, over); !borrowers.empty())
-      return {Admission::kReclaims,
-              fmt::format("asks {}, which is within the quota of queue {} and lent to {}; it comes back when "
-                          "that work has stopped or ended",
-                          asked, queue, borrowers)};
+      return {
+          Admission::kReclaims,
+          fmt::format("queue {}: asks {}, which is within its quota and lent to {}; it comes back when that "
+                      "work has stopped or ended",
+                      queue, asked, borrowers)};
   const auto& mine = nodes_[node];
   return {Admission::kWaits,
-          fmt::format("asks {}; queue {} holds {} of its quota of {}, and {} can be had now", asked, queue,
-                      amount_text(axis, mine.used[axis]), amount_text(axis, mine.nominal[axis]),
+          fmt::format("queue {}: asks {}; it holds {} of its quota of {}, and {} can be had now", queue,
+                      asked, amount_text(axis, mine.used[axis]), amount_text(axis, mine.nominal[axis]),
                       amount_text(axis, std::max<std::int64_t>(0, reachable(queue)[axis])))};
 }
 

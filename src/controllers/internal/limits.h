@@ -32,7 +32,6 @@ struct Holding {
 using Owners = std::set<std::string, std::less<>>;  // "KIND/NAMESPACE/NAME"
 std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners);
 
-std::vector<scheduler::Queue> queues_of(const Pass& pass, const std::vector<Holding>& holdings);
 // `placement.budget`, `budget.amount` where it cannot be judged.
 Result<scheduler::ProjectBudget> budget_of(const Pass& pass, const api::Budget& budget,
                                            const std::vector<Holding>& holdings,

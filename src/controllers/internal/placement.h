@@ -40,6 +40,7 @@ inline constexpr std::string_view kAnySite = "*";
 // The world as a decision about work of `project` sees it; what `owners` were promised counts as free. A rule
 // that does not compile is an error, not a rule less: it may be the one that keeps work in.
 Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project, const Owners& owners);
+Placement placement_of(const scheduler::Decision& decision, const std::string& currency);
 // An error says what the object names and nothing has.
 Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob& job,
                                        const ResolvedInputs& inputs);

@@ -40,7 +40,7 @@ class Cluster {
       : sim_(7), machine_(sim_.add_machine("server")), client_(runtime()), log_(sink_, runtime().clock()) {
     start();
   }
-  ~Cluster() { loop_->abandon(); }
+  ~Cluster() { stop(); }
 
   io::Runtime& runtime() { return machine_.runtime(); }
   void start() {
@@ -58,6 +58,7 @@ class Cluster {
         Options{});
     loop_->start();
   }
+  void stop() { loop_->abandon(); }
   client::FakeResourceClient& client() { return client_; }
   const ControlLoop& loop() const { return *loop_; }
   FixedSpending& spending() { return spending_; }

@@ -62,7 +62,7 @@ TEST(ShareTree, a_queue_without_a_parent_has_its_quota_and_no_more) {
   const auto full = tree.judge("alone", gpus(2));
   EXPECT_EQ(full.admission, Admission::kWaits);
   EXPECT_THAT(full.sentence,
-              HasSubstr("asks 2 accelerators; queue alone holds 3 accelerators of its quota of 4 "
+              HasSubstr("queue alone: asks 2 accelerators; it holds 3 accelerators of its quota of 4 "
                         "accelerators, and 1 accelerators can be had now"));
   EXPECT_EQ(tree.judge("alone", gpus(5)).admission, Admission::kNever);
   EXPECT_EQ(tree.judge("free", gpus(5000)).admission, Admission::kWithinQuota);

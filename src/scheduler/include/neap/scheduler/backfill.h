@@ -54,20 +54,31 @@ class BackfillBoard {
   // `now`: free capacity without what `releases` hold. `options.now` is the time.
   BackfillBoard(Snapshot now, std::vector<Release> releases, Options options);
 
+  // What differs between the projects that share one board.
+  struct ProjectRules {
+    std::vector<policy::PolicyRule> rules;
+    std::vector<ProjectBudget> budgets;
+    std::optional<dataguard::DataPolicyTable> data_policies;
+  };
+  // Swaps them with the board's, which judges by them from then on.
+  void exchange(ProjectRules& rules);
+  // Capacity that is free at once: work that is about to end, or would have to.
+  void release(const Release& release);
+
   // Starts it where it delays no reservation; placed, it holds its place from now on. Where it waits for a
   // reservation alone, `pending` names that.
   Decision place(const Request& request);
   // The earliest place; kept from now on. Absent where it fits nowhere even when all has ended.
   std::optional<Reservation> reserve(const Request& request);
-  // As made before or elsewhere.
-  void keep(const Request& request, Reservation reservation);
   const std::vector<Reservation>& reservations() const { return reservations_; }
+  const std::string& currency() const { return now_.prices.currency(); }
 
  private:
   struct Need {
     ReplicaResources each;
     std::vector<std::size_t> nodes;  // of each placement
   };
+  void keep(const Request& request, Reservation reservation);
   // The cluster's free capacity from `at` on for `length` (absent: for ever), reservations taken out.
   Snapshot view(std::optional<WallTime> at, std::optional<Duration> length) const;
   // At one moment; absent is when all has ended.

@@ -1,0 +1,576 @@
+#include "internal/queueing.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "neap/scheduler/backfill.h"
+
+namespace neap::controllers {
+namespace {
+
+using scheduler::Admission;
+using scheduler::Amounts;
+using scheduler::ShareTree;
+
+// So many that do not fit are tried in a queue before the rest of it waits for the next pass.
+constexpr std::size_t kMissesMax = 100;
+// A round is one step of the process: what it decides is bounded, and the rest waits for the next one.
+constexpr std::size_t kDecisionsMax = 512;
+// Beyond these a job is told a round place in its queue, so that not each start rewrites all that wait.
+constexpr std::size_t kExactPositions = 10;
+constexpr std::size_t kSuggestionsMax = 4;
+
+Amounts times(Amounts amounts, std::int64_t count) {
+  for (auto& amount : amounts) amount *= count;
+  return amounts;
+}
+
+const api::RunRecord* current_run(const api::TrainingJob& job) {
+  for (const auto& run : job.status.runs)
+    if (run.epoch == job.status.epoch) return &run;
+  return nullptr;
+}
+
+WallTime waiting_since(const api::TrainingJob& job) {
+  if (const auto* run = current_run(job); run && run->endedAt) return *run->endedAt;
+  return job.metadata.creationTimestamp.value_or(WallTime{});
+}
+
+// Absent where nobody knows. What earlier runs did is counted as done.
+std::optional<WallTime> expected_end(const api::TrainingJob& job, WallTime now) {
+  const auto* run = current_run(job);
+  if (!run || !run->startedAt || job.spec.expectedDuration.count() <= 0) return std::nullopt;
+  auto left = job.spec.expectedDuration;
+  for (const auto& earlier : job.status.runs)
+    if (earlier.startedAt && earlier.endedAt && earlier.reason != "Failed")
+      left -= *earlier.endedAt - *earlier.startedAt;
+  return scheduler::expected_end(*run->startedAt, std::max<Duration>(left, std::chrono::minutes(1)), now);
+}
+
+// Device seconds to be done again if it stopped now; sixteen cores count as a device.
+double lost_work(const api::TrainingJob& job, WallTime now) {
+  const auto* run = current_run(job);
+  if (!run || !run->startedAt) return 0;
+  double unsaved = 1;
+  if (const auto done = run->lastStep - run->firstStep + 1; run->firstStep >= 0 && done > 0) {
+    const auto saved = job.status.checkpoint.phase == "Durable" ? job.status.checkpoint.step : -1;
+    unsaved =
+        std::clamp(double(run->lastStep - std::max(saved, run->firstStep - 1)) / double(done), 0.0, 1.0);
+  }
+  std::int64_t devices = 0;
+  for (const auto& [model, amount] : job.spec.resources.accelerators) devices += amount.value;
+  if (devices == 0) devices = job.spec.resources.cpu.value / 16;
+  const auto seconds = std::chrono::duration<double>(std::max<Duration>(now - *run->startedAt, Duration{}));
+  return seconds.count() * unsaved * double(devices) / 1000 * double(job.spec.replicas);
+}
+
+Owners waiting_owners(const Pass& pass) {
+  Owners out;
+  for (const auto& [key, job] : pass.state.all<api::TrainingJob>())
+    if (asks_for_place(pass, job)) out.insert("TrainingJob/" + key.namespace_ + "/" + key.name);
+  return out;
+}
+
+std::string position_text(std::size_t position) {
+  if (position <= kExactPositions) return fmt::format("{}", position);
+  std::size_t bound = kExactPositions;
+  for (const auto step : {2, 5, 10}) {
+    if (position <= bound * std::size_t(step))
+      return fmt::format("among the first {}", bound * std::size_t(step));
+    if (step == 10) return "after the first 100";
+  }
+  return {};
+}
+
+// A reservation of quota: the tree as it will be then, with the job in it.
+struct QuotaHold {
+  std::string job;
+  ShareTree then;
+  std::optional<WallTime> from;
+};
+
+struct Waiting {
+  const api::TrainingJob* job = nullptr;
+  scheduler::Request request;
+  std::string queue;
+};
+
+struct Running {
+  ObjectKey key;
+  const api::TrainingJob* job = nullptr;
+  std::string queue;
+  Amounts amounts;
+  std::vector<scheduler::Release> parts;
+  std::optional<WallTime> ends;
+};
+
+class Round {
+ public:
+  explicit Round(const Pass& pass)
+      : pass_(pass),
+        now_(pass.wall()),
+        holdings_(holdings_of(pass, waiting_owners(pass))),
+        tree_(share_tree(pass, holdings_)),
+        after_reclaim_(tree_) {}
+  QueueRound run();
+
+ private:
+  void read_running();
+  void read_waiting();
+  bool use_project(const std::string& project);
+  void decide(std::size_t index, scheduler::AdmissionOrder& order);
+  void start(std::size_t index, scheduler::AdmissionOrder& order, const scheduler::Decision& decision);
+  void wait(std::size_t index, std::string_view reason, Placement placement, bool is_final,
+            const std::string& note = {});
+  void wait_for_quota(std::size_t index, const scheduler::AdmissionVerdict& verdict);
+  const QuotaHold* find_hold_against(std::size_t index) const;
+  std::string hold_quota(std::size_t index);
+  bool is_stopping(std::size_t running) const {
+    return running_[running].job->status.phase == "Draining" ||
+           out_.reclaimed.contains(running_[running].key);
+  }
+  bool fits_without(const std::vector<std::size_t>& victims, std::size_t index) const;
+  std::string reclaim(std::size_t index);
+  std::string end(const std::vector<std::size_t>& victims, std::size_t index);
+  bool may_reserve(std::size_t index) const;
+  Placement refusal(std::size_t index, std::string_view code, const std::string& sentence) const;
+  void tell_queues();
+
+  const Pass& pass_;
+  WallTime now_;
+  std::vector<Holding> holdings_;
+  ShareTree tree_;
+  // What is held once all that was told to stop has.
+  ShareTree after_reclaim_;
+  std::vector<Waiting> waiting_;
+  std::vector<scheduler::PendingWork> pending_;  // same indices
+  std::vector<Running> running_;
+  std::vector<scheduler::RunningWork> works_;  // same indices
+  std::optional<scheduler::BackfillBoard> board_;
+  std::map<std::string, Result<scheduler::BackfillBoard::ProjectRules>> projects_;
+  std::string project_;
+  std::vector<QuotaHold> holds_;
+  std::vector<std::size_t> promised_;                                  // waiting for what stops
+  std::map<std::string, std::size_t, std::less<>> misses_, reserved_;  // by queue
+  std::set<std::string, std::less<>> closed_;
+  std::size_t suggestions_ = 0, decisions_ = 0, starts_ = 0;
+  // Somebody borrows, or stops.
+  bool may_reclaim_ = false;
+  const scheduler::AdmissionOrder* order_ = nullptr;
+  QueueRound out_;
+};
+
+void Round::read_running() {
+  std::map<ObjectKey, Running> gangs;
+  for (const auto& holding : holdings_) {
+    const ObjectKey key{std::string(holding.project), std::string(holding.owner_name)};
+    const auto* job = holding.owner_kind == "TrainingJob"
+                          ? pass_.state.find<api::TrainingJob>(key.namespace_, key.name)
+                          : nullptr;
+    MilliAccelerators devices;
+    for (const auto& [model, amount] : holding.resources->accelerators) devices += amount;
+    scheduler::Release part{.node = std::string(holding.node),
+                            .cores = holding.resources->cpu,
+                            .memory = holding.resources->memory,
+                            .accelerators = devices,
+                            .devices = {},
+                            .ends = {}};
+    if (!job) continue;
+    auto& gang = gangs[key];
+    gang.key = key;
+    gang.job = job;
+    gang.ends = part.ends = expected_end(*job, now_);
+    const auto more = amounts_of(tree_, *holding.resources);
+    gang.amounts.resize(more.size(), 0);
+    for (std::size_t axis = 0; axis < more.size(); ++axis) gang.amounts[axis] += more[axis];
+    gang.parts.push_back(std::move(part));
+  }
+  for (auto& [key, gang] : gangs) {
+    gang.queue = queue_of(pass_.state, *gang.job);
+    ++out_.queues[gang.queue].running;
+    const bool is_ending = gang.job->status.phase == "Draining";
+    may_reclaim_ = may_reclaim_ || is_ending ||
+                   std::ranges::any_of(tree_.borrowed(gang.queue), [](auto amount) { return amount > 0; });
+    if (is_ending) after_reclaim_.release(gang.queue, gang.amounts);
+    works_.push_back(
+        {.id = key.namespace_ + "/" + key.name,
+         .queue = gang.queue,
+         .amounts = gang.amounts,
+         .priority = 0,
+         .lost = lost_work(*gang.job, now_),
+         .may_end = !is_ending && gang.job->spec.interruption != api::InterruptionClass::kNever});
+    running_.push_back(std::move(gang));
+  }
+}
+
+void Round::read_waiting() {
+  for (const auto& [key, job] : pass_.state.all<api::TrainingJob>()) {
+    if (!asks_for_place(pass_, job)) continue;
+    const auto queue = queue_of(pass_.state, job);
+    auto& standing = out_.queues[queue];
+    ++standing.waiting;
+    const auto inputs = resolve_inputs(pass_, job);
+    auto request = inputs ? job_request(pass_, job, *inputs)
+                          : Result<scheduler::Request>(
+                                fail(inputs.error().code, inputs.error().reason, inputs.error().message));
+    if (!request) {
+      Placement placement;
+      placement.message = request.error().message;
+      placement.explanation = job.status.explanation;
+      ++standing.waiting_for["other"];
+      out_.placements.emplace(key, std::move(placement));
+      continue;
+    }
+    request->id = key.namespace_ + "/" + key.name;
+    pending_.push_back({.id = request->id,
+                        .queue = queue,
+                        .amounts = times(amounts_of(tree_, job.spec.resources), job.spec.replicas),
+                        .priority = request->priority,
+                        .since = waiting_since(job),
+                        .may_borrow = job.spec.interruption != api::InterruptionClass::kNever});
+    waiting_.push_back({.job = &job, .request = *std::move(request), .queue = queue});
+  }
+}
+
+// The rules of one project on the board; false where they cannot be judged.
+bool Round::use_project(const std::string& project) {
+  if (board_ && project == project_) return true;
+  if (!projects_.contains(project)) {
+    auto snapshot = snapshot_of(pass_, project, waiting_owners(pass_));
+    if (!snapshot) {
+      projects_.emplace(project, fail(std::move(snapshot).error()));
+    } else {
+      snapshot->queues.clear();  // judged here
+      scheduler::BackfillBoard::ProjectRules rules{.rules = std::move(snapshot->rules),
+                                                   .budgets = std::move(snapshot->budgets),
+                                                   .data_policies = std::move(snapshot->data_policies)};
+      if (!board_) {
+        std::vector<scheduler::Release> releases;
+        for (const auto& gang : running_)
+          releases.insert(releases.end(), gang.parts.begin(), gang.parts.end());
+        scheduler::Options options;
+        options.now = now_;
+        options.seed = pass_.options.seed;
+        options.explains_nodes = snapshot->nodes.size() <= 100;
+        board_.emplace(*std::move(snapshot), std::move(releases), options);
+        board_->exchange(rules);
+        project_ = project;
+      }
+      projects_.emplace(project, std::move(rules));
+      if (project_ == project) return true;
+    }
+  }
+  auto& next = projects_.at(project);
+  if (!next) return false;
+  if (board_ && !project_.empty()) board_->exchange(*projects_.at(project_));
+  board_->exchange(*next);
+  project_ = project;
+  return true;
+}
+
+Placement Round::refusal(std::size_t index, std::string_view code, const std::string& sentence) const {
+  Placement out;
+  out.message = sentence;
+  out.explanation = JsonObject{
+      {"request", waiting_[index].request.id},
+      {"placed", false},
+      {"pending",
+       JsonObject{{"code", boost::json::string_view(code.data(), code.size())}, {"message", sentence}}}};
+  return out;
+}
+
+// `is_final`: it was its turn, and it did not fit. `note`: what is done about it.
+void Round::wait(std::size_t index, std::string_view reason, Placement placement, bool is_final,
+                 const std::string& note) {
+  const auto& waiting = waiting_[index];
+  auto& standing = out_.queues[waiting.queue];
+  ++standing.waiting_for[std::string(reason)];
+  const auto position = order_->position(index);
+  if (position > 0 && standing.next.empty()) standing.next = waiting.request.id;
+  if (!note.empty()) placement.message += "; " + note;
+  if (!placement.explanation.is_object()) placement.explanation = JsonObject{};
+  if (!waiting.queue.empty()) {
+    JsonObject queue{{"name", waiting.queue},
+                     {"waitsFor", boost::json::string_view(reason.data(), reason.size())}};
+    if (position > 0) queue["position"] = position_text(position);
+    if (!note.empty()) queue["note"] = note;
+    placement.explanation.as_object()["queue"] = std::move(queue);
+  }
+  out_.placements.insert_or_assign(key_of(*waiting.job), std::move(placement));
+  if (is_final && position > 0) {
+    const auto* rules = pass_.state.find<api::Queue>("", waiting.queue);
+    if ((rules && !rules->spec.backfill) || ++misses_[waiting.queue] >= kMissesMax)
+      closed_.insert(waiting.queue);
+  }
+}
+
+bool Round::may_reserve(std::size_t index) const {
+  const auto* rules = pass_.state.find<api::Queue>("", waiting_[index].queue);
+  if (!rules || now_ - pending_[index].since < rules->spec.reservationAfter) return false;
+  const auto made = reserved_.find(waiting_[index].queue);
+  return std::int64_t(made == reserved_.end() ? 0 : made->second) < rules->spec.reservations;
+}
+
+// Where it would take quota that is kept for one before it.
+const QuotaHold* Round::find_hold_against(std::size_t index) const {
+  const auto& estimate = waiting_[index].request.duration_estimate;
+  for (const auto& hold : holds_) {
+    if (hold.from && estimate && now_ + *estimate <= *hold.from) continue;
+    if (!may_start(hold.then.judge(pending_[index].queue, pending_[index].amounts).admission)) return &hold;
+  }
+  return nullptr;
+}
+
+// What is said of it; empty where quota is short whatever ends.
+std::string Round::hold_quota(std::size_t index) {
+  const auto& work = pending_[index];
+  QuotaHold hold{.job = work.id, .then = after_reclaim_, .from = now_};
+  std::vector<std::size_t> ends;
+  for (std::size_t i = 0; i < running_.size(); ++i)
+    if (!is_stopping(i)) ends.push_back(i);
+  std::ranges::sort(ends, {}, [&](std::size_t i) {
+    return std::pair(running_[i].ends.value_or(WallTime::max()), running_[i].key);
+  });
+  for (auto i = ends.begin(); !may_start(hold.then.judge(work.queue, work.amounts).admission); ++i) {
+    if (i == ends.end()) return {};
+    hold.then.release(running_[*i].queue, running_[*i].amounts);
+    hold.from = running_[*i].ends;
+  }
+  hold.then.charge(work.queue, work.amounts);
+  ++reserved_[work.queue];
+  auto& standing = out_.queues[work.queue];
+  if (hold.from && !standing.reserved_from) standing.reserved_from = hold.from;
+  const auto from = hold.from;
+  holds_.push_back(std::move(hold));
+  return from ? fmt::format("quota is kept from {}", format_rfc3339(*from))
+              : "quota is kept until work has ended that states no duration";
+}
+
+// Tells running work to end; what is said of it.
+std::string Round::end(const std::vector<std::size_t>& victims, std::size_t index) {
+  std::vector<std::string> names;
+  for (const auto i : victims) {
+    names.push_back(works_[i].id);
+    works_[i].may_end = false;
+    after_reclaim_.release(running_[i].queue, running_[i].amounts);
+    out_.reclaimed.emplace(
+        running_[i].key,
+        fmt::format("gives back what queue {} borrowed: job {} of queue {} has a right to it",
+                    running_[i].queue, waiting_[index].request.id, waiting_[index].queue));
+  }
+  if (names.empty()) {
+    for (std::size_t i = 0; i < running_.size() && names.size() < 3; ++i)
+      if (is_stopping(i)) names.push_back(works_[i].id);
+    return fmt::format("waits until {} {} stopped", fmt::join(names, ", "),
+                       names.size() == 1 ? "has" : "have");
+  }
+  return fmt::format("takes back what was lent: {}{} told to stop", fmt::join(names, ", "),
+                     names.size() == 1 ? " is" : " are");
+}
+
+bool Round::fits_without(const std::vector<std::size_t>& victims, std::size_t index) const {
+  const auto& work = pending_[index];
+  auto tree = after_reclaim_;
+  for (const auto i : victims) tree.release(running_[i].queue, running_[i].amounts);
+  if (!may_start(tree.judge(work.queue, work.amounts, work.may_borrow).admission)) return false;
+  auto board = *board_;
+  for (std::size_t i = 0; i < running_.size(); ++i)
+    if (is_stopping(i) || std::ranges::find(victims, i) != victims.end())
+      for (const auto& part : running_[i].parts) board.release(part);
+  for (const auto other : promised_) (void)board.place(waiting_[other].request);
+  return board.place(waiting_[index].request).is_placed;
+}
+
+// The fewest borrowers, in the order of reclaim, whose end gives it quota and a place. Nobody is stopped in
+// vain: empty where even all of them would not help.
+std::string Round::reclaim(std::size_t index) {
+  const auto& work = pending_[index];
+  std::vector<std::size_t> victims;
+  if (!fits_without(victims, index)) {
+    const auto order = after_reclaim_.reclaim_order(work.queue, work.amounts, works_);
+    if (order.empty() || !fits_without(order, index)) return {};
+    std::size_t low = 1, high = order.size();
+    while (low < high) {
+      const auto middle = low + (high - low) / 2;
+      if (fits_without({order.begin(), order.begin() + std::ptrdiff_t(middle)}, index))
+        high = middle;
+      else
+        low = middle + 1;
+    }
+    victims.assign(order.begin(), order.begin() + std::ptrdiff_t(high));
+    for (auto i = victims.size(); i-- > 0 && victims.size() > 1;) {
+      auto fewer = victims;
+      fewer.erase(fewer.begin() + std::ptrdiff_t(i));
+      if (fits_without(fewer, index)) victims = std::move(fewer);
+    }
+  }
+  auto said = end(victims, index);
+  after_reclaim_.charge(work.queue, work.amounts);
+  promised_.push_back(index);
+  return said;
+}
+
+void Round::wait_for_quota(std::size_t index, const scheduler::AdmissionVerdict& verdict) {
+  const auto& work = pending_[index];
+  if (verdict.admission == Admission::kReclaims && use_project(waiting_[index].job->metadata.namespace_)) {
+    if (const auto said = reclaim(index); !said.empty()) {
+      wait(index, "reclaim", refusal(index, "queue.reclaim", verdict.sentence), true, said);
+      return;
+    }
+  }
+  auto placement = refusal(index, "quota.exceeded", verdict.sentence);
+  const auto* queue = pass_.state.find<api::Queue>("", work.queue);
+  if (queue && suggestions_ < kSuggestionsMax) {
+    ++suggestions_;
+    const auto reachable = tree_.reachable(work.queue);
+    for (std::size_t axis = 0; axis < reachable.size(); ++axis)
+      if (work.amounts[axis] > std::max<std::int64_t>(0, reachable[axis]) && queue->spec.parent.empty() &&
+          use_project(waiting_[index].job->metadata.namespace_)) {
+        auto tried = *board_;
+        if (!tried.place(waiting_[index].request).is_placed) break;
+        placement.explanation.as_object()["wouldFit"] = JsonArray{JsonObject{
+            {"kind", "raise-queue"},
+            {"message", fmt::format("raise the quota of queue {} by {}", work.queue,
+                                    tree_.amount_text(axis, work.amounts[axis] - std::max<std::int64_t>(
+                                                                                     0, reachable[axis])))}}};
+      }
+  }
+  std::string note;
+  if (verdict.admission == Admission::kWaits && may_reserve(index)) note = hold_quota(index);
+  wait(index, "quota", std::move(placement), verdict.admission != Admission::kNever, note);
+}
+
+void Round::start(std::size_t index, scheduler::AdmissionOrder& order, const scheduler::Decision& decision) {
+  order.admit(index);
+  ++starts_;
+  const auto& work = pending_[index];
+  after_reclaim_.charge(work.queue, work.amounts);
+  for (auto& hold : holds_) {
+    const auto& estimate = waiting_[index].request.duration_estimate;
+    if (!hold.from || !estimate || now_ + *estimate > *hold.from) hold.then.charge(work.queue, work.amounts);
+  }
+  ++out_.queues[work.queue].running;
+  --out_.queues[work.queue].waiting;
+  auto placement = placement_of(decision, board_->currency());
+  if (!work.queue.empty()) {
+    JsonObject queue{{"name", work.queue}};
+    const auto above = tree_.borrowed(work.queue);
+    for (std::size_t axis = 0; axis < above.size(); ++axis)
+      if (above[axis] > 0 && work.amounts[axis] > 0) {
+        queue["borrows"] = tree_.amount_text(axis, std::min(above[axis], work.amounts[axis]));
+        break;
+      }
+    placement.explanation.as_object()["queue"] = std::move(queue);
+  }
+  out_.placements.insert_or_assign(key_of(*waiting_[index].job), std::move(placement));
+}
+
+void Round::decide(std::size_t index, scheduler::AdmissionOrder& order) {
+  const auto& work = pending_[index];
+  if (closed_.contains(work.queue)) {
+    wait(index, "turn", refusal(index, "queue.turn", fmt::format("queue {}: waits its turn", work.queue)),
+         false);
+    return;
+  }
+  const auto verdict = tree_.judge(work.queue, work.amounts, work.may_borrow);
+  if (!may_start(verdict.admission)) return wait_for_quota(index, verdict);
+  if (const auto* hold = find_hold_against(index)) {
+    wait(index, "turn",
+         refusal(index, "queue.reserved",
+                 hold->from ? fmt::format("queue {}: would delay {}, for which quota is kept from {}",
+                                          work.queue, hold->job, format_rfc3339(*hold->from))
+                            : fmt::format("queue {}: would delay {}, for which quota is kept", work.queue,
+                                          hold->job)),
+         true);
+    return;
+  }
+  const auto& project = waiting_[index].job->metadata.namespace_;
+  if (!use_project(project)) {
+    Placement placement;
+    placement.message = projects_.at(project).error().message;
+    wait(index, "other", std::move(placement), false);
+    return;
+  }
+  ++decisions_;
+  const auto decision = board_->place(waiting_[index].request);
+  if (decision.is_placed) return start(index, order, decision);
+  auto placement = placement_of(decision, board_->currency());
+  const bool is_held = decision.pending && decision.pending->guard == scheduler::Guard::kReserved;
+  if (!is_held && verdict.admission == Admission::kWithinQuota && may_reclaim_)
+    if (const auto said = reclaim(index); !said.empty()) {
+      wait(index, "reclaim", std::move(placement), true, said);
+      return;
+    }
+  std::string note;
+  if (!is_held && may_reserve(index))
+    if (const auto kept = board_->reserve(waiting_[index].request)) {
+      ++reserved_[work.queue];
+      auto& standing = out_.queues[work.queue];
+      if (!standing.reserved_from) standing.reserved_from = kept->from;
+      note = kept->from ? fmt::format("a place is kept from {}", format_rfc3339(*kept->from))
+                        : "a place is kept until work has ended that states no duration";
+    }
+  wait(index, is_held ? "turn" : "place", std::move(placement), true, note);
+}
+
+QueueRound Round::run() {
+  read_running();
+  read_waiting();
+  scheduler::AdmissionOrder order(tree_, pending_, now_);
+  order_ = &order;
+  while (const auto index = order.next()) {
+    if (decisions_ < kDecisionsMax) {
+      decide(*index, order);
+    } else {
+      if (pass_.agenda && starts_ > 0)
+        pass_.agenda->look_again(key_of(*waiting_[*index].job), pass_.now() + pass_.options.settle);
+      break;
+    }
+  }
+  for (std::size_t i = 0; i < pending_.size(); ++i)
+    if (order.position(i) == 0)
+      wait(i, "other", refusal(i, "queue.invalid", tree_.problem(pending_[i].queue)), false);
+  tell_queues();
+  out_.is_made = true;
+  return std::move(out_);
+}
+
+void Round::tell_queues() {
+  const auto models = models_named(pass_.state);
+  for (const auto& [key, queue] : pass_.state.all<api::Queue>()) {
+    auto& standing = out_.queues[key.name];
+    standing.problem = tree_.problem(key.name);
+    standing.used = to_quota(tree_.used(key.name), models);
+    standing.borrowed = to_quota(tree_.borrowed(key.name), models);
+    standing.share_percent = std::round(tree_.dominant_share(key.name) * 1000) / 10;
+  }
+}
+
+}  // namespace
+
+bool has_no_place(const api::TrainingJob& job) {
+  const auto& phase = job.status.phase;
+  return phase != "Reserved" && phase != "Running" && phase != "Draining" && phase != "Succeeded" &&
+         phase != "Failed";
+}
+
+bool asks_for_place(const Pass& pass, const api::TrainingJob& job) {
+  return has_no_place(job) && !job.metadata.deletionTimestamp && !job.spec.suspend &&
+         !pass.reserved.is_written(
+             {job.metadata.namespace_, member_name(job.metadata.name, job.status.epoch + 1, 0)});
+}
+
+QueueRound plan_queues(const Pass& pass) {
+  const auto& jobs = pass.state.all<api::TrainingJob>();
+  const bool is_needed =
+      !pass.state.all<api::Queue>().empty() || std::ranges::any_of(jobs, [&](const auto& entry) {
+        return !entry.second.spec.queue.empty() && !queue_of(pass.state, entry.second).empty() &&
+               has_no_place(entry.second);
+      });
+  return is_needed ? Round(pass).run() : QueueRound{};
+}
+
+}  // namespace neap::controllers

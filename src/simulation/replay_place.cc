@@ -16,7 +16,7 @@ void Replay::enqueue(std::uint32_t index) {
 }
 
 std::int64_t Replay::burst_wait_ms(const Work& work) const {
-  if (scenario_.wait_h_per_gpu_hour <= 0 || !has_public_ || work.is_service()) return 0;
+  if (scenario_.wait_h_per_gpu_hour <= 0 || !has_public_ || own_sites_.empty() || work.is_service()) return 0;
   const double gpus = double(work.each.accelerators.value) * work.replicas / 1000;
   const double hours = double(work.work_ms - work.saved_ms) / double(kHourMs);
   return std::int64_t(std::min(scenario_.wait_h_per_gpu_hour * gpus * hours, 24.0 * 365) * double(kHourMs));
@@ -183,6 +183,8 @@ Status Replay::start(std::uint32_t index, const scheduler::Request& request,
     std::erase(services_[work.service].waiting, index);
     services_[work.service].running.push_back(index);
     ++replicas_running_;
+    // A replica that still starts serves nobody.
+    services_[work.service].short_ms += double(work.productive_ms - now_ms_);
   } else {
     work.end_ms = work.productive_ms + work.work_ms - work.saved_ms;
     post(work.end_ms, kEnd, index, work.epoch);

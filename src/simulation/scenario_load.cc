@@ -430,6 +430,10 @@ JobShape read_shape(Fields& entry) {
 Status read_workload(ScenarioReading& reading, Fields& entry) {
   const auto index = std::uint32_t(reading.out.workloads.size());
   auto terms = read_terms(reading, entry);
+  if (std::ranges::find(reading.out.workloads, terms.name, &WorkloadTerms::name) !=
+      reading.out.workloads.end())
+    entry.refuse("name", fmt::format("\"{}\" is the name of another workload or TrainingJob; name each once",
+                                     terms.name));
   const auto shape = read_shape(entry);
   const bool is_service = entry.has("requests");
   if (is_service) {

@@ -237,7 +237,16 @@ Status settle_pools(ScenarioReading& reading) {
       break;
     }
     pool.tier = site->tier;
-    if (reading.out.prices.find_rates(node.site, to_finops(pool.capacity_type))) continue;
+    if (const auto* rates = reading.out.prices.find_rates(node.site, to_finops(pool.capacity_type))) {
+      if (node.accelerator_model.empty() || rates->per_accelerator_hour.contains(node.accelerator_model))
+        continue;
+      reading.problems.add(
+          "spec.nodes",
+          fmt::format("have {} as {} capacity at {}, which has no price for it; write it in the "
+                      "Site's prices, or in spec.prices",
+                      node.accelerator_model, policy::capacity_type_name(pool.capacity_type), node.site));
+      break;
+    }
     if (pool.capacity_type != CapacityType::kOwned) {
       reading.problems.add("spec.nodes",
                            fmt::format("have {} capacity at {}, which has no price; write it in the "

@@ -31,8 +31,11 @@ class Replay {
  public:
   explicit Replay(const Scenario& scenario)
       : scenario_(scenario), world_(scenario), money_(scenario.prices), draw_(scenario.seed * 2 + 1) {
-    for (const auto& site : scenario.sites)
-      if (site.tier != scheduler::Tier::kPublic) own_sites_.push_back(site.name);
+    // Who has no node of their own there does not wait for one.
+    std::set<std::string> own;
+    for (const auto& [node, pool] : scenario.nodes)
+      if (scenario.pools[pool].tier != scheduler::Tier::kPublic) own.insert(node.site);
+    own_sites_.assign(own.begin(), own.end());
     has_public_ =
         std::ranges::any_of(scenario.pools, [](const auto& p) { return p.tier == scheduler::Tier::kPublic; });
     for (const auto& budget : scenario.budgets) money_.watch(budget.project);

@@ -194,7 +194,7 @@ TEST_P(SimulateRunProperties, jobs_are_conserved_money_adds_up_and_the_seed_fixe
   ASSERT_TRUE(again.has_value());
   EXPECT_EQ(to_text(to_json(*report)), to_text(to_json(*again)));
 }
-INSTANTIATE_TEST_SUITE_P(Seeds, SimulateRunProperties, testing::Range(1, 7));
+INSTANTIATE_TEST_SUITE_P(Seeds, SimulateRunProperties, testing::Range(1, 5));
 
 TEST(SimulateRun, another_seed_is_another_world) {
   EXPECT_NE(to_text(to_json(*everything(1).run())), to_text(to_json(*everything(2).run())));
@@ -203,6 +203,7 @@ TEST(SimulateRun, another_seed_is_another_world) {
 TEST(SimulateRun, a_variant_keeps_to_its_places_and_says_when_there_are_none) {
   auto scenario = everything(1).read();
   ASSERT_TRUE(scenario.has_value());
+  scenario->horizon_ms = 30 * kHourMs;
   ASSERT_TRUE(restrict_places(*scenario, Placing::kPrivate).has_value());
   const auto report = run_scenario(*scenario);
   ASSERT_TRUE(report.has_value()) << report.error().message;

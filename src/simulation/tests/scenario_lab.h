@@ -13,6 +13,7 @@ struct ScenarioLab {
   std::string nodes;      // the first entry in flow style; further lines begin with "  - "
   std::string workloads;  // likewise
   std::string documents;  // each begins with "---"
+  std::string own_prices = "[{capacityType: owned, perAcceleratorHour: {a100: 1000000}}]";
   std::map<std::string, std::string> files;
 
   // An accelerator costs 1 an hour at hq, 4 in the cloud and 0.5 as spot; a GB to or from the cloud 0.02.
@@ -20,8 +21,9 @@ struct ScenarioLab {
     return "apiVersion: neap.dev/v1\nkind: Simulation\nmetadata: {name: lab}\nspec:\n" + spec +
            "  nodes:\n  - " + nodes + "\n  workloads:\n  - " + workloads +
            "\n---\napiVersion: neap.dev/v1\nkind: Site\nmetadata: {name: hq}\nspec: {tier: private, "
-           "jurisdiction: DE, prices: "
-           "[{capacityType: owned, perAcceleratorHour: {a100: 1000000}}]}\n---\napiVersion: "
+           "jurisdiction: DE, prices: " +
+           own_prices +
+           "}\n---\napiVersion: "
            "neap.dev/v1\nkind: Site\n"
            "metadata: {name: cloud}\nspec: {tier: public, jurisdiction: DE, prices: [{capacityType: "
            "on-demand, "

@@ -34,6 +34,7 @@ TEST(Scenario, refusals_name_file_line_field_and_what_to_write) {
        "spec.nodes: name site \"moon\" for own, which is no Site of this file"},
       {"cpu: 8,", "cpu: eight,", "s.yaml:6: spec.nodes[0].cpu: "},
       {"cpu: 8,", "cores: 8,", "s.yaml:6: spec.nodes[0].cores: is not known here; known are"},
+      {"a100: 2}", "h100: 2}", "have h100 as owned capacity at hq, which has no price for it"},
       {"a100: 2}", "a100: 1.5}", "spec.nodes[0].accelerators: is \"1.5\"; write a whole number up to 64"},
       {"name: own,", "name: own, count: 0,", "spec.nodes[0].count: is \"0\"; write a whole number from 1"},
       {"name: own,", "name: own, count: 60000,", "write a whole number from 1 to 50000"},

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "neap/scheduler/fair_share.h"
 #include "neap/scheduler/scheduler.h"
 
 namespace {
@@ -166,6 +167,59 @@ void measure_rules(int rounds) {
   }
 }
 
+// The turns of many waiting jobs, each judged and half of them admitted, beside one sort of the same jobs by
+// queue, priority and age.
+void measure_turns(int jobs, int queues) {
+  std::vector<ShareQueue> rules(1);
+  rules[0].name = "all";
+  for (int q = 0; q < queues; ++q) {
+    ShareQueue rule;
+    rule.name = fmt::format("q{}", q);
+    rule.parent = "all";
+    rule.quota = {kUnstated, kUnstated, std::int64_t(jobs / queues) * 500};
+    rule.weight = 1 + q % 4;
+    rules.push_back(std::move(rule));
+  }
+  std::vector<PendingWork> pending;
+  std::uint64_t random = 1;
+  const auto draw = [&](std::uint64_t below) {
+    random = random * 6364136223846793005ull + 1442695040888963407ull;
+    return (random >> 33) % below;
+  };
+  for (int i = 0; i < jobs; ++i)
+    pending.push_back({.id = fmt::format("j{}", i),
+                       .queue = fmt::format("q{}", draw(std::uint64_t(queues))),
+                       .amounts = {1000, 1 << 20, 1000},
+                       .priority = int(draw(5)),
+                       .since = WallTime{} + std::chrono::minutes(draw(10'000))});
+  double sorting = 1e9, turning = 1e9;
+  std::size_t admitted = 0;
+  for (int round = 0; round < 10; ++round) {
+    auto sorted = pending;
+    sorting = std::min(sorting, seconds_of([&] {
+                         std::ranges::sort(sorted, [](const PendingWork& a, const PendingWork& b) {
+                           return std::tie(a.queue, b.priority, a.since, a.id) <
+                                  std::tie(b.queue, a.priority, b.since, b.id);
+                         });
+                       }));
+    turning = std::min(turning, seconds_of([&] {
+                         ShareTree tree(
+                             {}, {std::int64_t(jobs) * 1000, std::int64_t(jobs) << 20, jobs * 1000}, rules);
+                         AdmissionOrder order(tree, pending, WallTime{} + std::chrono::minutes(10'000));
+                         admitted = 0;
+                         while (const auto i = order.next())
+                           if (may_start(tree.judge(pending[*i].queue, pending[*i].amounts).admission)) {
+                             order.admit(*i);
+                             ++admitted;
+                           }
+                       }));
+  }
+  fmt::print(
+      "{:<34} {:>6} jobs in {} queues: {:.2f} ms for turns and verdicts ({} admitted), {:.1f} times a plain "
+      "sort\n",
+      "fair shares", jobs, queues, turning * 1e3, admitted, turning / sorting);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -179,5 +233,6 @@ int main(int argc, char** argv) {
     compare("gangs of 8", nodes, make_requests(count / 8, 1, false, 8), 20);
     measure_single(nodes, quick ? 20 : 200);
   }
+  measure_turns(10'000, 100);
   measure_rules(quick ? 20'000 : 500'000);
 }

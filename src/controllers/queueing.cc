@@ -22,6 +22,8 @@ constexpr std::size_t kDecisionsMax = 512;
 // Beyond these a job is told a round place in its queue, so that not each start rewrites all that wait.
 constexpr std::size_t kExactPositions = 10;
 constexpr std::size_t kSuggestionsMax = 4;
+// Victims that are asked, one by one, whether it goes without them.
+constexpr std::size_t kSparedMax = 32;
 
 Amounts times(Amounts amounts, std::int64_t count) {
   for (auto& amount : amounts) amount *= count;
@@ -132,7 +134,7 @@ class Round {
     return running_[running].job->status.phase == "Draining" ||
            out_.reclaimed.contains(running_[running].key);
   }
-  bool fits_without(const std::vector<std::size_t>& victims, std::size_t index) const;
+  bool fits_without(const std::vector<std::size_t>& victims, std::size_t index);
   std::string reclaim(std::size_t index);
   std::string end(const std::vector<std::size_t>& victims, std::size_t index);
   bool may_reserve(std::size_t index) const;
@@ -170,6 +172,7 @@ void Round::read_running() {
     const auto* job = holding.owner_kind == "TrainingJob"
                           ? pass_.state.find<api::TrainingJob>(key.namespace_, key.name)
                           : nullptr;
+    if (!job) continue;
     MilliAccelerators devices;
     for (const auto& [model, amount] : holding.resources->accelerators) devices += amount;
     scheduler::Release part{.node = std::string(holding.node),
@@ -178,7 +181,6 @@ void Round::read_running() {
                             .accelerators = devices,
                             .devices = {},
                             .ends = {}};
-    if (!job) continue;
     auto& gang = gangs[key];
     gang.key = key;
     gang.job = job;
@@ -371,7 +373,8 @@ std::string Round::end(const std::vector<std::size_t>& victims, std::size_t inde
                      names.size() == 1 ? " is" : " are");
 }
 
-bool Round::fits_without(const std::vector<std::size_t>& victims, std::size_t index) const {
+bool Round::fits_without(const std::vector<std::size_t>& victims, std::size_t index) {
+  ++decisions_;
   const auto& work = pending_[index];
   auto tree = after_reclaim_;
   for (const auto i : victims) tree.release(running_[i].queue, running_[i].amounts);
@@ -401,7 +404,8 @@ std::string Round::reclaim(std::size_t index) {
         low = middle + 1;
     }
     victims.assign(order.begin(), order.begin() + std::ptrdiff_t(high));
-    for (auto i = victims.size(); i-- > 0 && victims.size() > 1;) {
+    const auto last_tried = victims.size() - std::min(victims.size(), kSparedMax);
+    for (auto i = victims.size(); i-- > last_tried && victims.size() > 1;) {
       auto fewer = victims;
       fewer.erase(fewer.begin() + std::ptrdiff_t(i));
       if (fits_without(fewer, index)) victims = std::move(fewer);
@@ -471,8 +475,8 @@ void Round::start(std::size_t index, scheduler::AdmissionOrder& order, const sch
 void Round::decide(std::size_t index, scheduler::AdmissionOrder& order) {
   const auto& work = pending_[index];
   if (closed_.contains(work.queue)) {
-    wait(index, "turn", refusal(index, "queue.turn", fmt::format("queue {}: waits its turn", work.queue)),
-         false);
+    const auto whose = work.queue.empty() ? std::string{} : fmt::format("queue {}: ", work.queue);
+    wait(index, "turn", refusal(index, "queue.turn", whose + "waits its turn"), false);
     return;
   }
   const auto verdict = tree_.judge(work.queue, work.amounts, work.may_borrow);

@@ -326,6 +326,62 @@ TEST(World, a_storm_of_faults_breaks_no_invariant_and_all_work_ends) {
   }
 }
 
+// Two teams on the four places of hq: one borrows all, the other gets its quota back while a node is cut off.
+void lend_and_take_back(std::uint64_t seed) {
+  World world(seed);
+  auto& sim = world.sim();
+  for (const auto* name : {"hq-1", "hq-2"}) world.add_node(name, "hq", MilliCores{4000});
+  world.start_server();
+  ASSERT_TRUE(world.run(1min, [&] { return world.server_is_healthy(); }));
+  world.create(site("hq", api::Tier::kPrivate));
+  for (const auto* name : {"hq-1", "hq-2"}) {
+    world.create(node(name, "hq"));
+    world.start_agent(name);
+  }
+  const auto queue = [&](std::string name, std::string parent, std::int64_t cores) {
+    api::Queue out;
+    out.metadata.name = std::move(name);
+    out.spec.parent = std::move(parent);
+    out.spec.quota.cpu = MilliCores{cores * 1000};
+    world.create(out);
+  };
+  queue("all", "", 8);
+  queue("vision", "all", 4);
+  queue("speech", "all", 4);
+  const auto submit = [&](const std::string& name, std::string in) {
+    world.script(name, training(90s));
+    auto job = gang(name, 2);
+    job.spec.queue = std::move(in);
+    world.create(job);
+  };
+  submit("vision-1", "vision");
+  submit("vision-2", "vision");
+  ASSERT_TRUE(world.run(1min, [&] { return world.processes().size() == 4; })) << "vision borrows all";
+  world.run(Duration(std::int64_t(sim.random_below(20'000'000'000))));
+  submit("speech-1", "speech");
+  world.run(Duration(std::int64_t(sim.random_below(4'000'000'000))));
+  const std::string victim = sim.random_below(2) ? "hq-1" : "hq-2";
+  world.cut(victim, true);
+  world.run(Duration(std::int64_t(sim.random_below(25'000'000'000))));
+  world.cut(victim, false);
+  EXPECT_TRUE(world.run(3min, [&] { return runs(world, "speech-1", 2); }))
+      << "speech has not got its quota back";
+  const auto interruptions = [&](const char* name) { return world.job(name)->status.interruptions; };
+  EXPECT_GE(interruptions("vision-1") + interruptions("vision-2"), 1);
+  EXPECT_TRUE(world.run(20min, [&] { return world.unfinished().empty(); })) << world.unfinished();
+  for (const auto* name : {"vision-1", "vision-2", "speech-1"})
+    EXPECT_EQ(world.job(name)->status.phase, "Succeeded") << name;
+  EXPECT_EQ(world.violations(), std::vector<std::string>{});
+}
+
+TEST(World, a_team_that_borrowed_all_gives_back_and_goes_on_later) {
+  for (const auto seed : seeds()) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    lend_and_take_back(seed);
+    if (HasFailure()) break;
+  }
+}
+
 TEST(World, the_same_seed_gives_the_same_trace) {
   const auto first = play(1);
   EXPECT_EQ(play(1), first);

@@ -17,6 +17,21 @@ const JsonArray* references_of(const Json& object) {
 }
 bool may_have_owner(const std::string& text) { return text.find("\"ownerReferences\"") != std::string::npos; }
 
+// The list of owners as it stands in a stored text; empty where there is none.
+std::string_view owners_text(std::string_view text) {
+  const auto begin = text.find("\"ownerReferences\":[");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find(']', begin) - begin);
+}
+
+const api::KindEntry* owner_kind(const api::KindTable& kinds, const Json& reference) {
+  const auto version_text = get_string(reference, "apiVersion");
+  const auto slash = version_text.find('/');
+  const auto group = slash == std::string_view::npos ? std::string_view() : version_text.substr(0, slash);
+  const auto version = slash == std::string_view::npos ? version_text : version_text.substr(slash + 1);
+  return kinds.find_kind(group, version, get_string(reference, "kind"));
+}
+
 }  // namespace
 
 Collector::Collector(Executor& executor, Rest& rest, Options options)
@@ -68,7 +83,8 @@ void Collector::observe(const EventPtr& event) {
   // Heartbeats and events own nothing and are owned by nothing that this is about; they are most of the
   // traffic.
   if (parts.plural == "leases" || (parts.group.empty() && parts.plural == "events")) return;
-  const auto& object = event->object();
+  if (event->type != ObjectEvent::Type::kDeleted && !concerns(*event)) return;
+  const auto object = event->take_object();
   const auto uid = std::string(meta_string(object, "uid"));
   if (event->type == ObjectEvent::Type::kDeleted) {
     for (const auto& owner :
@@ -83,11 +99,32 @@ void Collector::observe(const EventPtr& event) {
   }
   const bool had_owner = owners_.contains(event->key);
   index(event->key, object);
-  if (references_of(object) && (!had_owner || is_terminating(object))) enqueue(event->key);
+  // An owner that this event's state holds is watched from here on; only one it does not hold is looked for.
+  if (references_of(object) && (is_terminating(object) || (!had_owner && !knows_owners(object, parts.ns))))
+    enqueue(event->key);
   if (!is_terminating(object)) return;
   enqueue(event->key);
   // An owner that waits for its dependents looks again when one of them goes.
   if (has_finalizer(object, "foregroundDeletion")) waiting_owners_.insert_or_assign(uid, event->key);
+}
+
+// Most writes change neither owners nor an end, and are seen to without being parsed.
+bool Collector::concerns(const ObjectEvent& event) const {
+  if (event.text().find("\"deletionTimestamp\"") != std::string::npos) return true;
+  const auto owners = owners_text(event.text());
+  return owners.empty() ? owners_.contains(event.key)
+                        : !event.text_before() || owners != owners_text(*event.text_before());
+}
+
+bool Collector::knows_owners(const Json& object, std::string_view ns) const {
+  const auto& deps = rest_.dependencies();
+  return std::ranges::all_of(*references_of(object), [&](const Json& reference) {
+    const auto* kind = owner_kind(deps.kinds, reference);
+    if (!kind) return true;
+    const auto* owner = deps.hub.find(object_key(*kind, ns, get_string(reference, "name")));
+    return owner && owner->text->find(fmt::format("\"uid\":\"{}\"", get_string(reference, "uid"))) !=
+                        std::string::npos;
+  });
 }
 
 const api::KindEntry* Collector::kind_of(std::string_view key) const {
@@ -138,11 +175,7 @@ Task<bool> Collector::handle(std::string key) {
 }
 
 Task<bool> Collector::owner_exists(const Json& reference, std::string_view ns) {
-  const auto version_text = get_string(reference, "apiVersion");
-  const auto slash = version_text.find('/');
-  const auto group = slash == std::string_view::npos ? std::string_view() : version_text.substr(0, slash);
-  const auto version = slash == std::string_view::npos ? version_text : version_text.substr(slash + 1);
-  const auto* kind = rest_.dependencies().kinds.find_kind(group, version, get_string(reference, "kind"));
+  const auto* kind = owner_kind(rest_.dependencies().kinds, reference);
   // An owner of a kind nobody here knows cannot be judged: the dependent stays.
   if (!kind) co_return true;
   const auto found = co_await rest_.dependencies().store.get(
@@ -266,7 +299,7 @@ Task<void> Collector::tell_remaining(std::string key, Json object, Revision revi
       if (get_string(condition, "message") == get_string(wanted, "message")) co_return;
   status["conditions"] = JsonArray{std::move(wanted)};
   // Only told: whoever wrote meanwhile comes first, and the next round tells again.
-  (void)co_await dependencies.store.put(tasks_.context(), key, stored_text(std::move(object)), revision);
+  (void)co_await dependencies.store.put(tasks_.context(), key, stored_text(object), revision);
 }
 
 Task<bool> Collector::empty_namespace(std::string key, Json object, Revision revision) {

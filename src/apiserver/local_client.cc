@@ -23,7 +23,7 @@ class LocalWatch : public client::WatchStream {
     }
     auto item = std::move(items_.front());
     items_.pop_front();
-    auto object = item.event ? item.event->object() : std::move(item.bookmark);
+    auto object = item.event ? item.event->take_object() : std::move(item.bookmark);
     co_return client::WatchEvent{Type(int(item.type)), std::move(object)};
   }
 

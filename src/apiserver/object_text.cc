@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 namespace neap::apiserver {
 
@@ -35,17 +36,31 @@ KeyParts split_key(std::string_view key) {
   return out;
 }
 
-std::string stored_text(Json object) {
-  auto& members = object.get_object();
-  auto& metadata = metadata_of(object);
-  metadata.erase("resourceVersion");
-  JsonObject ordered;
-  ordered.reserve(members.size());
-  for (const auto* head : {"apiVersion", "kind", "metadata"})
-    if (auto* value = members.if_contains(head)) ordered[head] = std::move(*value);
-  for (auto& member : members)
-    if (!ordered.contains(member.key())) ordered[member.key()] = std::move(member.value());
-  return to_text(ordered);
+std::string stored_text(const Json& object) {
+  const auto& members = object.get_object();
+  std::string out = "{";
+  const auto add = [&out](std::string_view key, const Json& value) {
+    if (out.size() > 1) out += ',';
+    out += to_text(Json(boost::json::string(key)));
+    out += ':';
+    out += to_text(value);
+  };
+  constexpr std::array<std::string_view, 3> kHead{"apiVersion", "kind", "metadata"};
+  for (const auto head : kHead) {
+    const auto* value = members.if_contains(head);
+    if (!value) continue;
+    if (head != "metadata" || !find_path(*value, {"resourceVersion"})) {
+      add(head, *value);
+      continue;
+    }
+    auto metadata = *value;
+    metadata.get_object().erase("resourceVersion");
+    add(head, metadata);
+  }
+  for (const auto& member : members)
+    if (std::ranges::find(kHead, std::string_view(member.key())) == kHead.end())
+      add(member.key(), member.value());
+  return out + '}';
 }
 
 std::string text_with_revision(std::string_view text, Revision revision) {
@@ -107,16 +122,49 @@ bool remove_finalizer(Json& object, std::string_view finalizer) {
   return true;
 }
 
-bool same_object(const Json& a, const Json& b) {
-  const auto strip = [](Json value) {
-    auto& metadata = metadata_of(value);
-    metadata.erase("resourceVersion");
-    if (auto* managed = metadata.if_contains("managedFields"); managed && managed->is_array())
-      for (auto& entry : managed->get_array())
-        if (entry.is_object()) entry.get_object().erase("time");
-    return value;
+namespace {
+// Equal but for the members that `skipped` names.
+template <class Skip>
+bool same_members(const JsonObject& a, const JsonObject& b, Skip skipped) {
+  const auto all_in = [&](const JsonObject& from, const JsonObject& to, bool compares) {
+    return std::ranges::all_of(from, [&](const auto& member) {
+      if (skipped(std::string_view(member.key()))) return true;
+      const auto* other = to.if_contains(member.key());
+      return other && (!compares || *other == member.value());
+    });
   };
-  return strip(a) == strip(b);
+  return all_in(a, b, true) && all_in(b, a, false);
+}
+// Lists of who owns which field; when they wrote does not count.
+bool same_managers(const Json* a, const Json* b) {
+  const auto* left = a ? a->if_array() : nullptr;
+  const auto* right = b ? b->if_array() : nullptr;
+  if (!left || !right) return !a == !b && (!a || *a == *b);
+  return std::ranges::equal(*left, *right, [](const Json& x, const Json& y) {
+    if (!x.is_object() || !y.is_object()) return x == y;
+    return same_members(x.get_object(), y.get_object(), [](std::string_view key) { return key == "time"; });
+  });
+}
+}  // namespace
+
+bool same_object(const Json& a, const Json& b) {
+  if (!a.is_object() || !b.is_object()) return a == b;
+  static const JsonObject kNone;
+  const auto metadata = [](const Json& object) -> const JsonObject& {
+    const auto* value = find_path(object, {"metadata"});
+    return value && value->is_object() ? value->get_object() : kNone;
+  };
+  const auto &left = metadata(a), &right = metadata(b);
+  return same_members(
+             left, right,
+             [](std::string_view key) { return key == "resourceVersion" || key == "managedFields"; }) &&
+         same_managers(left.if_contains("managedFields"), right.if_contains("managedFields")) &&
+         same_members(a.get_object(), b.get_object(), [](std::string_view key) { return key == "metadata"; });
+}
+
+bool same_wish(const Json& a, const Json& b) {
+  return same_members(a.get_object(), b.get_object(),
+                      [](std::string_view key) { return key == "metadata" || key == "status"; });
 }
 
 }  // namespace neap::apiserver

@@ -218,7 +218,7 @@ Task<Outcome<std::vector<store::Op>>> charge_quotas(const Rest& rest, const Requ
                                  excess.used, excess.limited));
     if (!touched) continue;
     quota.get_object()["status"] = status_with(deps.kinds, hard, used);
-    ops.push_back(store::Op::put(item.key, stored_text(std::move(quota)), item.mod_revision));
+    ops.push_back(store::Op::put(item.key, stored_text(quota), item.mod_revision));
   }
   co_return ops;
 }
@@ -287,8 +287,7 @@ Task<bool> QuotaKeeper::recount(std::string ns) {
     quota->get_object()["status"] = std::move(status);
     const auto revision = known->revision;
     // Whoever charged the quota meanwhile moved its revision, and this count is void.
-    const auto written =
-        co_await deps.store.put(tasks_.context(), key, stored_text(*std::move(quota)), revision);
+    const auto written = co_await deps.store.put(tasks_.context(), key, stored_text(*quota), revision);
     done = done && (written || written.error().code == Code::kNotFound);
   }
   co_return done;

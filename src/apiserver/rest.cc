@@ -178,7 +178,7 @@ Task<Status> Rest::create_namespace(CallContext ctx, std::string name) {
                                          {"labels", JsonObject{{"kubernetes.io/metadata.name", name}}}}},
                  {"spec", JsonObject{{"finalizers", {"kubernetes"}}}},
                  {"status", JsonObject{{"phase", "Active"}}}};
-  const auto written = co_await deps_.store.put(ctx, key, stored_text(std::move(object)), Revision{});
+  const auto written = co_await deps_.store.put(ctx, key, stored_text(object), Revision{});
   // Another server may have been faster: that is as good.
   if (!written && written.error().code != Code::kAlreadyExists && written.error().code != Code::kAborted)
     co_return std::unexpected(written.error());

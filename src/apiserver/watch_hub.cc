@@ -22,6 +22,9 @@ const Json& ObjectEvent::object() const {
   if (!object_json_) object_json_ = with_revision(parse_stored(*text_), revision);
   return *object_json_;
 }
+Json ObjectEvent::take_object() const {
+  return object_json_ ? *object_json_ : with_revision(parse_stored(*text_), revision);
+}
 const Json* ObjectEvent::before() const {
   if (!before_) return nullptr;
   if (!before_json_) before_json_ = parse_stored(*before_);

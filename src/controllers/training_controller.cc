@@ -405,11 +405,10 @@ Task<Status> follow_placement(const Pass& pass, const TrainingJob& before, Place
   }
   take_place(pass, job, placement);
   NEAP_CO_TRY_VOID(co_await pass.decisions(decision_record(pass, job, placement)));
-  client::TypedClient<TrainingJob> client(pass.client);
-  auto written = co_await client.update_status(pass.ctx, std::move(job));
+  auto path = client::TypedClient<TrainingJob>::path(job.metadata.namespace_, job.metadata.name, "status");
+  auto written = co_await pass.client.update(pass.ctx, std::move(path), api::to_json(job), {});
   if (!written) co_return tolerate_races(fail(std::move(written).error()));
-  if (auto* run = current_run(*written)) co_return co_await create_members(pass, *written, *run);
-  co_return ok();
+  co_return co_await create_members(pass, job, job.status.runs.back());
 }
 
 // What a pass tells about the jobs that it looked at.

@@ -49,6 +49,9 @@ class Collector {
   Task<bool> empty_namespace(std::string key, Json object, Revision revision);
   Task<void> tell_remaining(std::string key, Json object, Revision revision,
                             std::map<std::string, std::size_t> remaining);
+  bool concerns(const ObjectEvent& event) const;
+  // Whether the hub's state, which is that of the event, holds every owner.
+  bool knows_owners(const Json& object, std::string_view ns) const;
   Task<bool> owner_exists(const Json& reference, std::string_view ns);
   const api::KindEntry* kind_of(std::string_view key) const;
 

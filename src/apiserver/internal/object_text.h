@@ -27,7 +27,7 @@ struct KeyParts {
 KeyParts split_key(std::string_view key);
 
 // apiVersion, kind, metadata first; resourceVersion removed. What is written to the store.
-std::string stored_text(Json object);
+std::string stored_text(const Json& object);
 // `text` with metadata.resourceVersion put in.
 std::string text_with_revision(std::string_view text, Revision revision);
 Json with_revision(Json object, Revision revision);
@@ -41,5 +41,7 @@ bool remove_finalizer(Json& object, std::string_view finalizer);
 
 // Same but for resourceVersion and the times in managedFields.
 bool same_object(const Json& a, const Json& b);
+// Same in everything a user wants, as opposed to what is and to metadata.
+bool same_wish(const Json& a, const Json& b);
 
 }  // namespace neap::apiserver

@@ -95,6 +95,8 @@ class Rest {
   Task<Outcome<Reply>> create(Request& request, Json managed_fields = nullptr);
   Task<Outcome<Reply>> create_token(const Request& request);
   Task<Outcome<Reply>> update(const Request& request);
+  Task<Outcome<std::optional<store::KeyValue>>> stored_object(const Request& request, std::string key,
+                                                              bool may_be_old);
   Task<Outcome<Reply>> patch(const Request& request);
   Task<Outcome<Reply>> write_changed(const Request& request, const store::KeyValue& stored, Json before,
                                      Json after, std::vector<std::string> warnings, bool applied,

@@ -41,10 +41,15 @@ class ObjectEvent {
   const Revision revision;
   // The object with this event's resourceVersion; on kDeleted its last state.
   const Json& object() const;
+  // The same for whoever keeps it: not held by the event as well, which stays in the history.
+  Json take_object() const;
   // Its state before; null for kAdded.
   const Json* before() const;
   // {"type":...,"object":...}\n as a watch sends it.
   const std::string& line(Type as) const;
+  // As stored: without a resourceVersion. Its state before is null for kAdded.
+  const std::string& text() const { return *text_; }
+  const std::string* text_before() const { return before_.get(); }
   std::size_t bytes() const { return key.size() + text_->size(); }
 
  private:

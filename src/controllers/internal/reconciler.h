@@ -102,8 +102,8 @@ Task<Status> create_if_absent(const Pass& pass, T object) {
                        .owner = object.spec.ownerKind + "/" + key.namespace_ + "/" + object.spec.ownerName,
                        .resources = object.spec.resources,
                        .made = pass.now()});
-  client::TypedClient<T> client(pass.client);
-  auto created = co_await client.create(pass.ctx, std::move(object));
+  auto created = co_await pass.client.create(pass.ctx, client::TypedClient<T>::path(key.namespace_, ""),
+                                             api::to_json(object), {});
   if (!created && created.error().code != Code::kAlreadyExists) {
     if constexpr (std::is_same_v<T, api::Allocation>) pass.reserved.remove(key);
     co_return fail(std::move(created).error());
@@ -114,16 +114,17 @@ Task<Status> create_if_absent(const Pass& pass, T object) {
 
 template <class T>
 Task<Status> write_status(const Pass& pass, T object) {
-  client::TypedClient<T> client(pass.client);
-  auto updated = co_await client.update_status(pass.ctx, std::move(object));
+  // The answer is not decoded: what was written comes back through the watch.
+  auto path = client::TypedClient<T>::path(object.metadata.namespace_, object.metadata.name, "status");
+  auto updated = co_await pass.client.update(pass.ctx, std::move(path), api::to_json(object), {});
   if (!updated) co_return tolerate_races(fail(std::move(updated).error()));
   co_return ok();
 }
 
 template <class T>
 Task<Status> write_spec(const Pass& pass, T object) {
-  client::TypedClient<T> client(pass.client);
-  auto updated = co_await client.update(pass.ctx, std::move(object));
+  auto path = client::TypedClient<T>::path(object.metadata.namespace_, object.metadata.name);
+  auto updated = co_await pass.client.update(pass.ctx, std::move(path), api::to_json(object), {});
   if (!updated) co_return tolerate_races(fail(std::move(updated).error()));
   co_return ok();
 }

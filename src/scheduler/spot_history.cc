@@ -38,6 +38,20 @@ SpotHistory::ByOctave SpotHistory::Record::chances() const {
   return out;
 }
 
+double SpotHistory::Frailty::factor() const {
+  constexpr double kUnseen = 8;  // ends, as many as foretold
+  return (ends + kUnseen) / (expected + kUnseen);
+}
+
+SpotHistory::ByOctave SpotHistory::reclaim_chances(std::size_t shelter) const {
+  auto chances = up_.chances();
+  if (zones_.size() < 2) return chances;
+  const double factor = by_shelter_[shelter].factor();
+  for (auto& chance : chances)
+    chance = static_cast<float>(1 - std::pow(1 - static_cast<double>(chance), factor));
+  return chances;
+}
+
 std::size_t SpotHistory::octave(std::size_t zone) const { return octave_of(zones_[zone].age); }
 std::size_t SpotHistory::drought_octave() const { return octave_of(market_.age); }
 
@@ -52,32 +66,58 @@ void SpotHistory::observe(std::span<const ZoneOffer> offers) {
     price_sum_ += cheapest->price;
     price_ticks_ += 1;
   }
-  std::int64_t losses = 0;
+  std::size_t was_available = 0, is_available = 0;
+  double losses = 0;
+  for (const auto& spell : zones_) was_available += spell.age > 0 && spell.is_available;
+  for (const auto& offer : offers) is_available += offer.is_available;
+  const auto sheltered = shelter(was_available);
+  const auto usual = up_.chances();
   for (std::size_t zone = 0; zone < zones_.size(); ++zone) {
     auto& spell = zones_[zone];
     const Spell before = spell;
     const bool is_over = spell.advance(offers[zone].is_available);
     ends_ += is_over;
     if (before.age == 0 || !before.is_available) continue;
-    up_.add(octave_of(before.age), is_over);
-    losses += is_over;
+    const auto octave = octave_of(before.age);
+    for (auto* frailty : {&by_zone_[zone], &by_shelter_[sheltered]}) {
+      frailty->ends += is_over;
+      frailty->expected += static_cast<double>(usual[octave]);
+    }
+    up_.add(octave, is_over);
+    if (is_over) {
+      losses += 1;
+    } else {
+      stays_[sheltered] += 1;
+      changes_[sheltered] += shelter(is_available) != sheltered;
+    }
   }
-  losses_ += static_cast<double>(losses);
-  if (losses > 0 && cheapest != nullptr) {
-    refuges_ += static_cast<double>(losses);
-    refuge_octaves_ += static_cast<double>(losses) *
-                       static_cast<double>(octave(static_cast<std::size_t>(cheapest - offers.data())));
+  losses_[sheltered] += losses;
+  if (cheapest != nullptr) {
+    refuges_[sheltered] += losses;
+    refuge_octaves_ +=
+        losses * static_cast<double>(octave(static_cast<std::size_t>(cheapest - offers.data())));
   }
   const Spell before = market_;
   const bool is_over = market_.advance(cheapest != nullptr);
   if (before.age > 0 && !before.is_available) down_.add(octave_of(before.age), is_over);
 }
 
-double SpotHistory::refuge_chance() const { return zones_.size() < 2 ? 0 : (refuges_ + 1) / (losses_ + 2); }
+double SpotHistory::shelter_chance(std::size_t shelter) const {
+  constexpr double kUnseenTicks = 8;  // with one change
+  const double changes = 1 - std::exp(-(changes_[shelter] + 1) / (stays_[shelter] + kUnseenTicks));
+  return shelter == 0 ? changes : 1 - changes;
+}
+
+double SpotHistory::refuge_chance(std::size_t shelter) const {
+  // One loss before any was seen: nearly always another zone stays, nearly never one comes in the same tick.
+  constexpr std::array kUnseen{0.1, 0.9};
+  return zones_.size() < 2 ? 0 : (refuges_[shelter] + kUnseen[shelter]) / (losses_[shelter] + 1);
+}
 
 std::size_t SpotHistory::refuge_octave() const {
   // One refuge of a middle octave before any was seen.
-  return static_cast<std::size_t>(std::lround((refuge_octaves_ + (kOctaves - 1) / 2.0) / (refuges_ + 1)));
+  return static_cast<std::size_t>(
+      std::lround((refuge_octaves_ + (kOctaves - 1) / 2.0) / (refuges_[0] + refuges_[1] + 1)));
 }
 
 double SpotHistory::usual_price() const { return price_ticks_ > 0 ? price_sum_ / price_ticks_ : list_price_; }

@@ -170,10 +170,67 @@ TEST(SpotHistory, learns_that_short_spells_end_and_long_ones_last) {
     for (const int length : {1, 1, 1, 1, 60})
       for (int tick = 0; tick < 2 * length; ++tick)
         history.observe(std::vector<ZoneOffer>{{tick < length, 1}});
-  const auto chances = history.reclaim_chances();
+  const auto chances = history.reclaim_chances(0);
   EXPECT_GT(chances[0], 0.5F);
   EXPECT_LT(chances[4], 0.05F);
   EXPECT_DOUBLE_EQ(history.usual_price(), 1);
+}
+
+// Zone 0 flickers in spells of 3 ticks, zone 1 in spells of 40; `ticks` of it.
+SpotHistory make_unequal_history(int ticks) {
+  SpotHistory history(2);
+  for (int tick = 0; tick < ticks; ++tick)
+    history.observe(std::vector<ZoneOffer>{{tick / 3 % 2 == 0, 1}, {tick / 40 % 2 == 0, 1}});
+  return history;
+}
+
+TEST(SpotHistory, a_zone_whose_spells_end_early_is_frailer) {
+  const auto history = make_unequal_history(800);
+  EXPECT_GT(history.frailty(0), 1.2);
+  EXPECT_LT(history.frailty(1), 0.8);
+  EXPECT_DOUBLE_EQ(SpotHistory(1).frailty(0), 1);
+}
+
+TEST(SpotHistory, learns_that_a_sheltered_zone_has_a_refuge) {
+  const auto history = make_unequal_history(800);
+  EXPECT_GT(history.refuge_chance(1), 0.8);
+  EXPECT_LT(history.refuge_chance(0), 0.3);
+  EXPECT_GT(history.shelter_chance(1), history.shelter_chance(0));
+}
+
+TEST(DeadlinePlanner, takes_the_sturdier_of_two_zones_of_one_price_and_one_age) {
+  auto history = make_unequal_history(800);
+  const std::vector<ZoneOffer> none{{false, 1}, {false, 1}}, both{{true, 1}, {true, 1}};
+  for (int tick = 0; tick < 4; ++tick) history.observe(none);
+  history.observe(both);
+  DeadlinePlanner planner({60'000, 90'000, 720, 195, 3});
+  EXPECT_EQ(planner.decide({}, both, history), Capacity::spot(1));
+}
+
+TEST(DeadlinePlanner, coarser_tables_cost_a_little_and_never_the_deadline) {
+  double fine_ticks = 0, coarse_ticks = 0;
+  for (unsigned seed = 0; seed < 60; ++seed) {
+    std::mt19937 random(seed);
+    const DeadlineJob job{120 * 600, 200 * 600, 720, 600, 3};
+    const auto offers = make_offers(random, 2, 210, 12);
+    for (const std::size_t cells : {10'000, 600}) {
+      DeadlinePlanner planner(job, {.cells_max = cells});
+      SpotHistory history(2);
+      std::vector<Capacity> choices;
+      const auto end = run(
+          job, offers,
+          [&](const DeadlineProgress& now, std::span<const ZoneOffer> offered) {
+            history.observe(offered);
+            return planner.decide(now, offered, history);
+          },
+          &choices);
+      ASSERT_GE(end, 0) << seed;
+      ASSERT_LE(end * job.tick_s, job.deadline_s) << seed;
+      (cells == 600 ? coarse_ticks : fine_ticks) +=
+          static_cast<double>(std::ranges::count(choices, Capacity::on_demand()));
+    }
+  }
+  EXPECT_LE(coarse_ticks, fine_ticks + 60 * 3);
 }
 
 }  // namespace

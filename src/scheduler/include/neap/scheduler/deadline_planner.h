@@ -3,9 +3,10 @@
 // The rule: a spot instance is kept while it lasts. Otherwise the choice with the least expected cost to the
 // end, among those that keep the deadline whatever happens (keeps_deadline). Expected costs come from a
 // backward dynamic programme over (work left, slack left, what is held, octave of the age of the zone's
-// spell) under the chances in a SpotHistory; slack is the time left less the work left. To wait beside
-// available spot is never chosen: where waiting looks best, the spot is taken, which costs less than it gains
-// (the "taking risks" rule of Wu et al., "Can't Be Late", NSDI 2024).
+// spell, whether another zone is available) under the chances in a SpotHistory; slack is the time left less
+// the work left. A zone frailer or sturdier than usual counts as the usual zone whose spell lasts as long. To
+// wait beside available spot is never chosen: where waiting looks best, the spot is taken, which costs less
+// than it gains (the "taking risks" rule of Wu et al., "Can't Be Late", NSDI 2024).
 //
 // Invariants: a job that on-demand could finish in time at its first decision is never late; the same
 // sequence of offers gives the same choices.
@@ -26,7 +27,8 @@ namespace neap::scheduler {
 class DeadlinePlanner {
  public:
   struct Options {
-    // Bounds time and memory (164 bytes a cell): longer jobs are planned in steps of several ticks.
+    // Bounds time and memory (264 bytes a cell): longer jobs are planned in steps of several ticks, first of
+    // work, then of slack too.
     std::size_t cells_max = 80'000;
     double refresh_growth = 1.5;
   };
@@ -39,40 +41,61 @@ class DeadlinePlanner {
 
  private:
   static constexpr std::size_t kOctaves = SpotHistory::kOctaves;
+  static constexpr std::size_t kShelters = SpotHistory::kShelters;
   using ByOctave = SpotHistory::ByOctave;
-  // Expected cost to the end, $, by octave of the spell at hand: a zone's that is available ("offered") or
-  // that of no zone available ("alone").
+  using Sheltered = std::array<ByOctave, kShelters>;
+  // Expected cost to the end, $, by octave of the spell at hand: a zone's that is available ("offered"),
+  // alone or sheltered, or that of no zone available ("alone").
   struct Cell {
-    ByOctave spot, demand_offered, demand_alone, idle_offered, idle_alone;
-    float lost;  // just reclaimed
+    Sheltered spot, demand_offered, idle_offered;
+    ByOctave demand_alone, idle_alone;
+    std::array<float, kShelters> lost;  // just reclaimed
   };
-  // In steps: work left, and the slack left beyond one changeover; below none nothing but on-demand keeps the
-  // deadline.
+  // Work left in rows, and the slack left beyond one changeover in columns; below none nothing but on-demand
+  // keeps the deadline.
   struct Place {
     double work, room;
+  };
+  // What a step of some ticks brings to a spell: the chance that it ends, and `goes_on[d]`, the chance that
+  // it lasts and is `d` octaves further by then, up to `reach`.
+  struct Ageing {
+    ByOctave ends{};
+    std::array<ByOctave, kOctaves> goes_on{};
+    std::size_t reach = 0;
+  };
+  // `sheltered`: at the end of a step, from alone and from sheltered.
+  struct Chances {
+    std::array<Ageing, kShelters> offered;
+    Ageing drought;
+    std::array<float, kShelters> sheltered{};
   };
 
   void refresh(const DeadlineProgress& now, const SpotHistory& history);
   void solve(double work, double room, const SpotHistory& history);
   void solve_cell(std::size_t work, std::size_t room);
+  static Ageing age(const ByOctave& ends_a_tick, std::size_t ticks);
+  Chances chances_over(std::size_t ticks, const SpotHistory& history) const;
+  static ByOctave next(const ByOctave& of, const Ageing& ageing, float ended);
+  ByOctave next(const Sheltered& of, std::size_t shelter, const Chances& chances, float lost) const;
   template <typename Pick>
   double value(Place at, Pick pick) const;
-  double cost_of_spot(Place at, double price, std::size_t octave) const;
-  double cost_of_on_demand(Place at, const DeadlineProgress& now, std::size_t offered,
+  double cost_of_spot(Place at, double price, std::size_t octave, std::size_t shelter, double frailty) const;
+  double cost_of_on_demand(Place at, const DeadlineProgress& now, std::size_t offered, std::size_t shelter,
                            std::size_t drought) const;
-  double cost_of_waiting(Place at, std::size_t offered, std::size_t drought) const;
+  double cost_of_waiting(Place at, std::size_t offered, std::size_t shelter, std::size_t drought) const;
 
   DeadlineJob job_;
   Options options_;
   double solved_ends_ = -1;
-  double scale_ = 1;  // ticks a step
+  double row_ = 1, column_ = 1;  // ticks, whole
   std::size_t height_ = 0, width_ = 0;
-  double changeover_ = 0;            // steps
-  double on_demand_ = 0, spot_ = 0;  // $ a step
-  float refuge_ = 0;
+  double changeover_ = 0;            // columns
+  double on_demand_ = 0, spot_ = 0;  // $ a tick
+  std::size_t shelters_ = 1;         // 1: there is one zone
   std::size_t refuge_octave_ = 0;
-  ByOctave reclaim_{}, returns_{}, grow_{};
-  std::array<double, kOctaves> rest_{};  // steps that a spell of this octave still lasts
+  std::array<float, kShelters> refuge_{};
+  Chances per_tick_, per_row_, per_column_;
+  std::array<double, kOctaves> rest_{};  // ticks that a spell of this octave still lasts
   std::vector<Cell> cells_;              // row by row of work
 };
 

@@ -26,6 +26,21 @@ std::string comparison_line(std::string_view what, std::int64_t actual, std::int
                      std::fabs(percent), is_saved ? "lower" : "higher");
 }
 
+// This month by what full days and weekdays cost so far, and the days that stood out.
+std::string trends_text(const Json& bill, std::string_view currency) {
+  std::vector<std::vector<std::string>> rows{{"PROJECT", "THIS MONTH", "EXPECTED", "LIKELY RANGE"}};
+  for (const auto& line : get_list(bill, "outlook"))
+    rows.push_back({or_dash(get_string(line, "project")),
+                    money_text(get_int(line, "so_far_micros"), currency),
+                    money_text(get_int(line, "expected_micros"), currency),
+                    fmt::format("{} to {}", money_text(get_int(line, "low_micros"), currency),
+                                money_text(get_int(line, "high_micros"), currency))});
+  std::string out = rows.size() == 1 ? "" : "\n" + render_table(rows);
+  for (const auto& found : get_list(bill, "anomalies"))
+    out += fmt::format("unusual in {}: {}\n", get_string(found, "project"), get_string(found, "sentence"));
+  return out;
+}
+
 std::string cost_text(const Json& bill) {
   const std::string currency(get_string(bill, "currency"));
   std::vector<std::vector<std::string>> rows{{"PROJECT", "TEAM", "MODEL", "KIND", "AMOUNT"}};
@@ -40,7 +55,7 @@ std::string cost_text(const Json& bill) {
     out += comparison_line("all public", total, get_int(bill, "all_public_micros"), currency);
   if (find_path(bill, {"all_private_micros"}))
     out += comparison_line("all private", total, get_int(bill, "all_private_micros"), currency);
-  return out;
+  return out + trends_text(bill, currency);
 }
 
 std::string audit_text(const Json& answer) {

@@ -45,7 +45,9 @@ Task<Status> tell(const Pass& pass, const api::Budget& budget, bool is_warning) 
   co_return made ? ok() : tolerate_races(fail(std::move(made).error()));
 }
 
-api::BudgetStatus status_of(const scheduler::ProjectBudget& budget, WallTime now) {
+api::BudgetStatus status_of(const Pass& pass, const scheduler::ProjectBudget& budget,
+                            const std::string& project) {
+  const auto now = pass.wall();
   const auto verdict = finops::evaluate_budget(budget.budget, budget.state, {});
   const auto period = finops::compute_period(budget.budget.period, now);
   auto action = verdict.action;
@@ -56,8 +58,9 @@ api::BudgetStatus status_of(const scheduler::ProjectBudget& budget, WallTime now
   out.spent = format_money(budget.state.spent);
   out.committed = format_money(budget.state.committed);
   // By the full hour: it need not be written with every second that passes.
-  out.forecast =
-      format_money(finops::forecast(budget.state.spent, period, std::chrono::floor<std::chrono::hours>(now)));
+  const auto hour = std::chrono::floor<std::chrono::hours>(now);
+  out.forecast = format_money(pass.spending ? pass.spending->outlook(project, period, hour).expected
+                                            : finops::forecast(budget.state.spent, period, hour));
   out.percentUsed = verdict.percent_used;
   out.action = finops::budget_action_name(action);
   out.message =
@@ -73,7 +76,7 @@ Task<Status> reconcile_budget(const Pass& pass, const api::Budget& before,
   auto next = before;
   const auto judged = budget_of(pass, before, holdings, prices);
   if (judged) {
-    next.status = status_of(*judged, pass.wall());
+    next.status = status_of(pass, *judged, before.metadata.namespace_);
   } else {
     next.status = {};
     next.status.message = "not kept: " + judged.error().message;

@@ -75,19 +75,29 @@ Result<finops::UsageLine> usage_line_from_json(const Json& value) {
   return out;
 }
 
-namespace {
-
-std::int64_t day_of(WallTime at) {
-  return std::chrono::floor<std::chrono::days>(at).time_since_epoch().count();
-}
-
-}  // namespace
-
 MoneyMicros Metering::spent(const std::string& project, WallTime start, WallTime end) const {
   MoneyMicros out;
-  const auto past = daily_.lower_bound({project, day_of(end)});
-  for (auto day = daily_.lower_bound({project, day_of(start)}); day != past; ++day) out += day->second;
+  const auto found = spend_.find(project);
+  if (found == spend_.end()) return out;
+  const auto& daily = found->second.daily;
+  const auto past = daily.lower_bound(finops::day_of(end));
+  for (auto day = daily.lower_bound(finops::day_of(start)); day != past; ++day) out += day->second;
   return out;
+}
+
+finops::Outlook Metering::outlook(const std::string& project, const finops::PeriodBounds& period,
+                                  WallTime now) const {
+  const auto found = spend_.find(project);
+  return finops::forecast_period(found == spend_.end() ? finops::DailySpend() : found->second.daily, period,
+                                 now);
+}
+
+void Metering::count(const finops::UsageLine& line, std::int64_t day) {
+  auto& project = spend_[line.owner.project];
+  project.daily[day] += line.amount;
+  for (const auto& [what, name] :
+       {std::pair{"site", &line.site}, {"model", &line.owner.model}, {"team", &line.owner.team}})
+    if (!name->empty()) project.parts[fmt::format("{} {}", what, *name)][day] += line.amount;
 }
 
 std::int64_t Metering::billed_milliseconds(const std::string& allocation_uid) const {
@@ -101,7 +111,7 @@ Status Metering::restore(const Json& entry, WallTime at) {
     return fail(Code::kDataLoss, "usage.entry", "a usage ledger entry holds no lines");
   for (const auto& item : lines->get_array()) {
     NEAP_TRY(auto line, usage_line_from_json(item));
-    daily_[{line.owner.project, day_of(at)}] += line.amount;
+    count(line, finops::day_of(at));
     lines_.push_back(std::move(line));
   }
   const std::string key(get_string(entry, "key"));
@@ -160,6 +170,31 @@ Task<Status> Metering::bill_transfer(const ClusterState& state, finops::Transfer
   co_return co_await record(std::move(lines), usage.transfer, 0);
 }
 
+void Metering::report_trends(JsonObject& out, std::string_view project) const {
+  const auto now = clock_.wall();
+  const auto month = finops::compute_period(finops::BudgetPeriod::kMonth, now);
+  JsonArray outlooks, anomalies;
+  for (const auto& [name, spend] : spend_) {
+    if (!project.empty() && name != project) continue;
+    const auto outlook = finops::forecast_period(spend.daily, month, now);
+    outlooks.push_back(Json{{"project", name},
+                            {"so_far_micros", outlook.so_far.value},
+                            {"expected_micros", outlook.expected.value},
+                            {"low_micros", outlook.low.value},
+                            {"high_micros", outlook.high.value},
+                            {"days", outlook.days}});
+    for (const auto& found : finops::find_anomalies(spend.daily, spend.parts, now))
+      anomalies.push_back(Json{{"project", name},
+                               {"day", format_rfc3339(WallTime(std::chrono::days(found.day))).substr(0, 10)},
+                               {"amount_micros", found.amount.value},
+                               {"expected_micros", found.expected.value},
+                               {"cause", found.cause},
+                               {"sentence", found.sentence}});
+  }
+  out["outlook"] = std::move(outlooks);
+  out["anomalies"] = std::move(anomalies);
+}
+
 Result<Json> Metering::report(const ClusterState& state, std::string_view project) const {
   std::vector<finops::UsageLine> chosen;
   for (const auto& line : lines_)
@@ -191,6 +226,7 @@ Result<Json> Metering::report(const ClusterState& state, std::string_view projec
     out["all_private_micros"] = comparison.all_private.value;
     out["comparison"] = finops::to_json(comparison);
   }
+  report_trends(out, project);
   out["usage"] = std::move(usage);
   return Json(std::move(out));
 }

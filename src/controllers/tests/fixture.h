@@ -31,6 +31,10 @@ class NoPublisher final : public ModelPublisher {
 struct FixedSpending final : Spending {
   MoneyMicros amount;
   MoneyMicros spent(const std::string&, WallTime, WallTime) const override { return amount; }
+  finops::Outlook outlook(const std::string&, const finops::PeriodBounds& period,
+                          WallTime now) const override {
+    return {.so_far = amount, .expected = finops::forecast(amount, period, now)};
+  }
   std::int64_t billed_milliseconds(const std::string&) const override { return 0; }
 };
 

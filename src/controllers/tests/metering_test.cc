@@ -88,6 +88,28 @@ TEST_F(Bill, a_line_counts_only_when_the_ledger_has_it) {
   EXPECT_EQ(total(m), 2 * 36'000 * 100 / 3600);
 }
 
+TEST_F(Bill, the_report_says_what_the_month_will_cost_and_which_day_stood_out) {
+  auto m = metering();
+  const auto now = cluster.runtime().clock().wall();
+  finops::UsageLine line;
+  line.owner = {.project = "default", .team = "vision", .model = {}};
+  line.site = "cloud";
+  for (int ago = 30; ago >= 0; --ago) {
+    line.amount = {ago == 3 ? 90'000'000 : 10'000'000};
+    const Json entry{{"key", fmt::format("k{}", ago)}, {"until", 1}, {"lines", JsonArray{to_json(line)}}};
+    ASSERT_TRUE(m.restore(entry, now - std::chrono::hours(24 * ago)));
+  }
+  const auto report = m.report(state, "default").value();
+  const auto& outlook = report.at("outlook").at(0);
+  EXPECT_GT(get_int(outlook, "expected_micros"), get_int(outlook, "so_far_micros"));
+  EXPECT_LE(get_int(outlook, "low_micros"), get_int(outlook, "expected_micros"));
+  const auto& found = report.at("anomalies").get_array();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(get_int(found[0], "amount_micros"), 90'000'000);
+  EXPECT_NE(get_string(found[0], "sentence").find("instead of about 10"), std::string::npos);
+  EXPECT_TRUE(m.report(state, "other").value().at("anomalies").get_array().empty());
+}
+
 TEST_F(Bill, a_transfer_is_billed_once_by_its_id_and_not_within_a_site) {
   api::Link link;
   link.metadata.name = "cloud-hq";

@@ -31,6 +31,8 @@ class Metering final : public Spending {
   Status restore(const Json& entry, WallTime at);
   // Lines count in the day they were written.
   MoneyMicros spent(const std::string& project, WallTime start, WallTime end) const override;
+  finops::Outlook outlook(const std::string& project, const finops::PeriodBounds& period,
+                          WallTime now) const override;
   std::int64_t billed_milliseconds(const std::string& allocation_uid) const override;
   // Bills what allocations have held since the last time.
   Task<Status> bill_allocations(const ClusterState& state);
@@ -38,18 +40,26 @@ class Metering final : public Spending {
   Task<Status> bill_transfer(const ClusterState& state, finops::TransferUsage usage);
   const std::vector<finops::UsageLine>& lines() const { return lines_; }
   // {"currency","total_micros","lines":[{project,team,model,kind,micros}],"all_public_micros",
-  //  "all_private_micros","usage":[...]}; an empty project means all.
+  //  "all_private_micros","outlook":[{project,so_far_micros,expected_micros,low_micros,high_micros}] (this
+  //  month), "anomalies":[{project,day,amount_micros,expected_micros,cause,sentence}] (two weeks),
+  //  "usage":[...]}; an empty project means all.
   Result<Json> report(const ClusterState& state, std::string_view project) const;
 
  private:
+  void count(const finops::UsageLine& line, std::int64_t day);
+  void report_trends(JsonObject& out, std::string_view project) const;
   Task<Status> record(std::vector<finops::UsageLine> lines, std::string billed_key,
                       std::int64_t billed_until);
 
   Append append_;
   const Clock& clock_;
   std::vector<finops::UsageLine> lines_;
-  std::map<std::string, std::int64_t> billed_ms_;                      // allocation uid
-  std::map<std::pair<std::string, std::int64_t>, MoneyMicros> daily_;  // by project and day since 1970
+  std::map<std::string, std::int64_t> billed_ms_;  // allocation uid
+  struct ProjectSpend {
+    finops::DailySpend daily;
+    std::map<std::string, finops::DailySpend> parts;  // "site hq", "model defect", "team quality"
+  };
+  std::map<std::string, ProjectSpend, std::less<>> spend_;  // by project
   std::set<std::string> transfers_;
 };
 

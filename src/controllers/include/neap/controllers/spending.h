@@ -6,6 +6,7 @@
 
 #include "neap/base/quantity.h"
 #include "neap/base/time.h"
+#include "neap/finops/outlook.h"
 
 namespace neap::controllers {
 
@@ -14,6 +15,9 @@ class Spending {
   virtual ~Spending() = default;
   // From `start` to before `end`, both midnights UTC.
   virtual MoneyMicros spent(const std::string& project, WallTime start, WallTime end) const = 0;
+  // What the period will cost the project in the end.
+  virtual finops::Outlook outlook(const std::string& project, const finops::PeriodBounds& period,
+                                  WallTime now) const = 0;
   // Of the allocation's runSeconds.
   virtual std::int64_t billed_milliseconds(const std::string& allocation_uid) const = 0;
 };

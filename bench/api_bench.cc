@@ -3,7 +3,7 @@
 // events a second. Clients, server and store share one process and one event loop, so the clients' own work
 // is part of every figure.
 //
-//   api_bench [writes-per-writer] [watch-seconds]
+//   api_bench [writes-per-writer] [watch-seconds] [paced-seconds]
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -159,8 +159,13 @@ Task<void> note(AuditTrail& trail, apiserver::AuditRecord record) {
   if (trail.mode == Audit::kBeforeReply) co_await append(*trail.ledger, std::move(record));
 }
 
-Task<void> bench_store(io::Runtime& runtime, std::string name, store::Store& store, int writes,
-                       int watch_seconds, ledger::Ledger* ledger) {
+struct Extent {
+  int writes, watch_seconds, paced_seconds;
+};
+
+Task<void> bench_store(io::Runtime& runtime, std::string name, store::Store& store, Extent extent,
+                       ledger::Ledger* ledger) {
+  const auto writes = extent.writes;
   TaskGroup later(runtime.executor());
   AuditTrail trail{.ledger = ledger, .later = later};
   auth::BearerTokenTable tokens;
@@ -199,19 +204,22 @@ Task<void> bench_store(io::Runtime& runtime, std::string name, store::Store& sto
       audited.emplace_back(what, co_await measure(runtime, put, writes));
       while (later.running() > 0) (void)co_await sleep_for(runtime.executor(), {}, 5ms);
     }
+  // As the server runs: a record of each write is kept before its reply.
+  trail.mode = ledger ? Audit::kBeforeReply : Audit::kNone;
+  const auto paced =
+      co_await measure(runtime, put, std::max(1, extent.paced_seconds * kPacedWritesPerSecond / kWriters),
+                       std::chrono::nanoseconds(1s) * kWriters / kPacedWritesPerSecond);
   trail.mode = Audit::kNone;
-  const auto paced = co_await measure(runtime, put, std::max(1, writes / 4),
-                                      std::chrono::nanoseconds(1s) * kWriters / kPacedWritesPerSecond);
   fmt::print("{:<26}{:>12}{:>10}{:>10}{:>8}\n", name, "writes/s", "p50 ms", "p99 ms", "errors");
   std::vector<std::pair<const char*, Figures>> rows{{"  bare store", bare}, {"  through the API", api}};
   rows.insert(rows.end(), audited.begin(), audited.end());
-  rows.emplace_back("  API, paced", paced);
+  rows.emplace_back(ledger ? "  API, audited, paced" : "  API, paced", paced);
   for (const auto& [what, f] : rows)
     fmt::print("{:<26}{:>12.0f}{:>10.2f}{:>10.2f}{:>8}\n", what, f.writes_per_second, f.p50_ms, f.p99_ms,
                f.errors);
   fmt::print("  API to bare store: {:.2f} of the writes, p99 {:.1f}x\n  ",
              api.writes_per_second / bare.writes_per_second, api.p99_ms / bare.p99_ms);
-  co_await bench_watch(runtime, http, watch_seconds);
+  co_await bench_watch(runtime, http, extent.watch_seconds);
   http.close_idle();
   co_await listening.stop(200ms);
   co_await server.stop();
@@ -219,17 +227,17 @@ Task<void> bench_store(io::Runtime& runtime, std::string name, store::Store& sto
   co_await store.close();
 }
 
-Task<void> bench(io::Runtime& runtime, std::string directory, int writes, int watch_seconds) {
+Task<void> bench(io::Runtime& runtime, std::string directory, Extent extent) {
   fmt::print("{} writers of 1 KB objects over HTTP\n", kWriters);
   store::MemoryStore memory(runtime.executor());
-  co_await bench_store(runtime, "memory", memory, writes, watch_seconds, nullptr);
+  co_await bench_store(runtime, "memory", memory, extent, nullptr);
   auto sqlite = co_await store::SqliteStore::open(runtime, {.directory = directory + "/store"});
   auto key = crypto::PrivateKey::generate(crypto::KeyKind::kEd25519);
   if (!sqlite || !key) std::exit(1);
   auto ledger = co_await ledger::Ledger::open(
       runtime, {.directory = directory + "/ledger", .origin = "neap/bench/audit"}, *std::move(key));
   if (!ledger) std::exit(1);
-  co_await bench_store(runtime, "sqlite", **sqlite, writes, watch_seconds, ledger->get());
+  co_await bench_store(runtime, "sqlite", **sqlite, extent, ledger->get());
   co_await (*ledger)->close();
 }
 
@@ -237,11 +245,14 @@ Task<void> bench(io::Runtime& runtime, std::string directory, int writes, int wa
 }  // namespace neap
 
 int main(int argc, char** argv) {
-  const int writes = argc > 1 ? std::max(1, std::atoi(argv[1])) : 200;
-  const int watch_seconds = argc > 2 ? std::max(1, std::atoi(argv[2])) : 5;
+  const auto number = [&](int at, int otherwise) {
+    return argc > at ? std::max(1, std::atoi(argv[at])) : otherwise;
+  };
+  const neap::Extent extent{
+      .writes = number(1, 200), .watch_seconds = number(2, 5), .paced_seconds = number(3, 6)};
   std::string directory = std::filesystem::temp_directory_path() / "neap-api-bench-XXXXXX";
   if (!mkdtemp(directory.data())) return 1;
   auto runtime = neap::io::RealRuntime::create();
-  runtime->run_task(neap::bench(*runtime, directory, writes, watch_seconds));
+  runtime->run_task(neap::bench(*runtime, directory, extent));
   std::filesystem::remove_all(directory);
 }

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The peers of bench/throughput_table.py in build/deps: kube-apiserver and kube-scheduler in one program, and etcd, at the
+# versions pinned in tests/peers/kubernetes and tests/peers/etcd (about ten minutes on two cores, once; 200 MB).
+# Not part of any bootstrap: only the benchmark asks for them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tools/progress.sh
+. tools/go_peer.sh
+mkdir -p build/deps
+exec 9>build/deps/throughput_peers.lock
+flock 9
+build_go_peer etcd etcd
+# Components refuse to compare versions that no release build has written into them.
+version=$(sed -n 's/^require k8s.io\/kubernetes v//p; s/^\tk8s.io\/kubernetes v\([0-9.]*\)$/\1/p' tests/peers/kubernetes/go.mod | head -n 1)
+minor=${version#*.}
+build_go_peer kubernetes kubernetes kubernetes go.mod -ldflags "-X k8s.io/component-base/version.gitVersion=v$version
+  -X k8s.io/component-base/version.gitMajor=${version%%.*} -X k8s.io/component-base/version.gitMinor=${minor%%.*}"

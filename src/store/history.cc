@@ -59,15 +59,17 @@ class HistoryWatch final : public Watch {
   void on_append(const std::vector<HistoryEntry>& entries, EventId newest) {
     if (!waiting_) return;
     // A gap that compaction left must be told, not passed over.
-    if (is_behind()) return changed_.notify_all();
+    if (is_behind()) return wake();
     for (const auto& e : entries)
-      if (e.id > cursor_ && e.event.kv.key.starts_with(prefix_)) {
-        changed_.notify_all();
-        return;
-      }
+      if (e.id > cursor_ && e.event.kv.key.starts_with(prefix_)) return wake();
     cursor_ = std::max(cursor_, newest);
   }
-  void wake() { changed_.notify_all(); }
+  // From here on the cursor is next()'s: what is appended before that runs must not move it past what woke
+  // it.
+  void wake() {
+    waiting_ = false;
+    changed_.notify_all();
+  }
 
  private:
   bool is_behind() const {

@@ -95,6 +95,38 @@ TEST_P(StoreConformance, a_commit_holds_as_a_whole_or_not_at_all) {
   });
 }
 
+TEST_P(StoreConformance, a_watch_that_waits_misses_nothing_between_writes_that_are_not_its_own) {
+  with_store([](Store& store, World& world) -> Task<void> {
+    auto watch = store.watch("mine/", store.current_revision()).value();
+    constexpr int kRounds = 40;
+    std::vector<std::string> seen;
+    TaskGroup group(world.executor());
+    group.spawn([](Watch& w, std::vector<std::string>& out) -> Task<void> {
+      while (out.size() < kRounds) {
+        auto event = co_await w.next({});
+        if (!event) co_return;
+        out.push_back(event->kv.value);
+      }
+    }(*watch, seen));
+    // Written together, so that stores that commit or hear of several at a time do.
+    for (int i = 0; i < kRounds; ++i) {
+      TaskGroup writers(world.executor());
+      const auto write = [](Store& s, std::string key, std::string value) -> Task<void> {
+        EXPECT_TRUE(co_await s.put({}, std::move(key), std::move(value)));
+      };
+      writers.spawn(write(store, "mine/a", std::to_string(i)));
+      for (int j = 0; j < 3; ++j) writers.spawn(write(store, "others/" + std::to_string(j), "x"));
+      co_await writers.stop();
+    }
+    for (int tries = 0; seen.size() < kRounds && tries < 200; ++tries)
+      (void)co_await sleep_for(world.executor(), {}, 10ms);
+    EXPECT_EQ(seen.size(), std::size_t(kRounds));
+    for (int i = 0; i < int(seen.size()); ++i) EXPECT_EQ(seen[std::size_t(i)], std::to_string(i));
+    co_await store.close();
+    co_await group.stop();
+  });
+}
+
 TEST_P(StoreConformance, operations_outside_the_limits_are_refused) {
   with_store([](Store& store, World&) -> Task<void> {
     EXPECT_EQ(reason_of(co_await store.put({}, "", "x")), "store.key.length");

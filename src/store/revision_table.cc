@@ -96,11 +96,11 @@ struct RevisionTable::Lock {
 };
 
 Result<std::unique_ptr<RevisionTable>> RevisionTable::open(io::Runtime& runtime, const std::string& directory,
-                                                           bool use_io_vfs) {
+                                                           bool use_io_vfs, std::uint64_t check_bytes_max) {
   NEAP_TRY_VOID(runtime.files().make_directories(directory, 0700));
   std::unique_ptr<RevisionTable> out(new RevisionTable);
   out->lock_ = std::make_unique<Lock>();
-  const std::string path = directory + "/store.db";
+  const std::string path = out->path_ = directory + "/store.db";
   std::string vfs;
   if (use_io_vfs) {
     {
@@ -114,7 +114,8 @@ Result<std::unique_ptr<RevisionTable>> RevisionTable::open(io::Runtime& runtime,
     NEAP_TRY(out->lock_->directory, DirectoryLock::acquire(directory));
   }
   NEAP_TRY(out->writer_, Connection::open(path, vfs, false));
-  NEAP_TRY_VOID(out->prepare(*out->writer_, path));
+  if (const auto file = runtime.files().stat(path)) out->is_checked_ = file->size <= check_bytes_max;
+  NEAP_TRY_VOID(out->prepare(*out->writer_));
   if (use_io_vfs) {
     out->reader_ = out->writer_.get();
     out->reader_mutex_ = &out->writer_mutex_;
@@ -130,15 +131,33 @@ RevisionTable::~RevisionTable() {
   writer_.reset();
 }
 
-Status RevisionTable::prepare(Connection& writer, const std::string& path) {
+std::unexpected<Error> RevisionTable::damaged(std::string_view what) const {
+  return fail(
+      Code::kDataLoss, "store.corrupt",
+      fmt::format("the store's database {} is damaged ({}); it was left as it is: restore it from a backup "
+                  "or move it away to start empty",
+                  path_, what));
+}
+
+Status RevisionTable::check_structure(Connection& connection) const {
+  const auto check = connection.text("PRAGMA quick_check(1)");
+  if (!check) {
+    if (check.error().code == Code::kDataLoss) return damaged(check.error().message);
+    return fail(check.error());
+  }
+  return *check == "ok" ? ok() : Status(damaged(*check));
+}
+
+Status RevisionTable::check() const {
+  NEAP_TRY(auto reader, Connection::open(path_, "", true));
+  NEAP_TRY_VOID(check_structure(*reader));
+  NEAP_TRY_VOID(reader->execute("BEGIN"));
+  if (auto sound = verify_rows(*reader); !sound) return damaged(sound.error().message);
+  return reader->execute("COMMIT");
+}
+
+Status RevisionTable::prepare(Connection& writer) {
   if (vfs_) NEAP_TRY_VOID(writer.execute("PRAGMA locking_mode=EXCLUSIVE"));
-  const auto damaged = [&](std::string_view what) {
-    return fail(
-        Code::kDataLoss, "store.corrupt",
-        fmt::format("the store's database {} is damaged ({}); it was left as it is: restore it from a backup "
-                    "or move it away to start empty",
-                    path, what));
-  };
   auto mode = writer.text("PRAGMA journal_mode=WAL");
   if (!mode) {
     if (mode.error().code == Code::kDataLoss) return damaged(mode.error().message);
@@ -146,16 +165,11 @@ Status RevisionTable::prepare(Connection& writer, const std::string& path) {
   }
   if (*mode != "wal")
     return fail(Code::kFailedPrecondition, "store.wal",
-                fmt::format("{} cannot use write-ahead logging", path));
+                fmt::format("{} cannot use write-ahead logging", path_));
   NEAP_TRY_VOID(
       writer.execute("PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4000; "
                      "PRAGMA journal_size_limit=67108864"));
-  const auto check = writer.text("PRAGMA quick_check(1)");
-  if (!check) {
-    if (check.error().code == Code::kDataLoss) return damaged(check.error().message);
-    return fail(check.error());
-  }
-  if (*check != "ok") return damaged(*check);
+  if (is_checked_) NEAP_TRY_VOID(check_structure(writer));
   NEAP_TRY(const auto tables, writer.text("SELECT count(*) FROM sqlite_master WHERE name='meta'"));
   if (tables == "1") {
     NEAP_TRY(const auto version, writer.text("SELECT value FROM meta WHERE name='schema_version'"));
@@ -163,12 +177,13 @@ Status RevisionTable::prepare(Connection& writer, const std::string& path) {
       return fail(
           Code::kFailedPrecondition, "store.schema.newer",
           fmt::format("{} has schema version \"{}\" and this program knows {}; run the program that wrote it",
-                      path, version, kSchemaVersion));
+                      path_, version, kSchemaVersion));
   }
   NEAP_TRY_VOID(writer.execute("BEGIN IMMEDIATE"));
   NEAP_TRY_VOID(writer.execute(kSchema));
   NEAP_TRY_VOID(writer.execute("COMMIT"));
-  if (auto sound = verify_rows(writer); !sound) return damaged(sound.error().message);
+  if (is_checked_)
+    if (auto sound = verify_rows(writer); !sound) return damaged(sound.error().message);
   NEAP_TRY(auto newest, writer.statement("SELECT coalesce(max(id), 0) FROM revisions"));
   NEAP_TRY([[maybe_unused]] const bool any, newest->step());
   newest_ = revision_of(newest->number(0));

@@ -27,6 +27,8 @@ constexpr std::size_t kForgetRowsMin = 256;
 // A busy writer lets the WAL grow by this factor before it checkpoints.
 constexpr std::uint64_t kBusyCheckpointFactor = 8;
 constexpr Duration kSampleInterval = 1s;
+// A larger database is checked while it is served already, every row at each reading in any case.
+constexpr std::uint64_t kCheckAtOpenBytesMax = 8u << 20;
 
 // Runs `work` on a worker thread. The job owns what it touches, so that the caller's frame may be
 // destroyed meanwhile.
@@ -79,6 +81,12 @@ struct SqliteStore::Impl : std::enable_shared_from_this<SqliteStore::Impl> {
           return load_events(weak, std::move(prefix), after, through, max);
         });
     group.spawn(write_loop(*this));
+    if (!table->is_checked()) group.spawn(check_all(*this));
+  }
+  static Task<void> check_all(Impl& self) {
+    const auto sound =
+        co_await on_worker<Status>(self.runtime, [table = self.table] { return table->check(); });
+    if (!sound && !self.closing) self.fail_for_good(sound.error());
   }
 
   static Task<Result<std::vector<HistoryEntry>>> load_events(std::weak_ptr<Impl> weak, std::string prefix,
@@ -216,7 +224,9 @@ Task<Result<std::unique_ptr<SqliteStore>>> SqliteStore::open(io::Runtime& runtim
   using Opened = Result<std::unique_ptr<RevisionTable>>;
   NEAP_CO_TRY(auto table, co_await on_worker<Opened>(
                               runtime, [&runtime, directory = options.directory, vfs = options.use_io_vfs] {
-                                return RevisionTable::open(runtime, directory, vfs);
+                                return RevisionTable::open(
+                                    runtime, directory, vfs,
+                                    vfs ? std::numeric_limits<std::uint64_t>::max() : kCheckAtOpenBytesMax);
                               }));
   auto impl = std::make_shared<Impl>(runtime, std::move(options));
   impl->start(std::move(table));

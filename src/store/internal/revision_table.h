@@ -34,8 +34,14 @@ struct BatchOutcome {
 
 class RevisionTable {
  public:
-  static Result<std::unique_ptr<RevisionTable>> open(io::Runtime& runtime, const std::string& directory,
-                                                     bool use_io_vfs);
+  // A database of more than `check_bytes_max` is not checked as a whole here: that is check()'s then.
+  static Result<std::unique_ptr<RevisionTable>> open(
+      io::Runtime& runtime, const std::string& directory, bool use_io_vfs,
+      std::uint64_t check_bytes_max = std::numeric_limits<std::uint64_t>::max());
+  // False when open() left the check out.
+  bool is_checked() const { return is_checked_; }
+  // Reads all of it as it is at one moment, beside whatever else goes on. kDataLoss "store.corrupt".
+  Status check() const;
   ~RevisionTable();
 
   Revision opened_at() const { return newest_; }
@@ -57,13 +63,17 @@ class RevisionTable {
  private:
   struct Lock;
   RevisionTable() = default;
-  Status prepare(Connection& writer, const std::string& path);
+  Status prepare(Connection& writer);
+  std::unexpected<Error> damaged(std::string_view what) const;
+  Status check_structure(Connection& connection) const;
   static Status verify_rows(Connection& writer);
   Status apply_commit(const std::vector<Op>& ops, CommitOutcome& out);
   Status apply_op(const Op& op, EventId id, CommitOutcome& out);
   Status write_marker(std::uint64_t count);
   Status forget(Revision target, std::size_t rows, BatchOutcome& out);
 
+  std::string path_;
+  bool is_checked_ = true;
   std::unique_ptr<Lock> lock_;
   std::unique_ptr<IoVfs> vfs_;
   std::unique_ptr<Connection> writer_;

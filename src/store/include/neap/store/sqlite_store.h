@@ -4,8 +4,10 @@
 //    acknowledged after the fsync of its transaction (WAL, synchronous=FULL).
 // 2. After a failed write or fsync nothing is acknowledged any more: commit() returns "store.failed"
 //    until a restart. A full disk is no such failure: it refuses single writes ("store.disk.full").
-// 3. A database that fails its check at open is refused (kDataLoss "store.corrupt"), and a row whose
-//    checksum does not match is never served (kDataLoss "store.row.corrupt").
+// 3. A database that fails its check is refused (kDataLoss "store.corrupt"): at open, and above 8 MiB while
+// it is
+//    served, which ends as a failed write does. A row whose checksum does not match is never served
+//    (kDataLoss "store.row.corrupt").
 // 4. History is kept for at least history_revisions and history_age, then forgotten a few rows at a
 //    time inside ordinary transactions, so that writers never wait for a compaction.
 #pragma once

@@ -152,13 +152,14 @@ Result<std::unique_ptr<EtcdClient>> EtcdClient::create(io::Runtime& runtime,
   return out;
 }
 
-Task<EtcdClient::Attempt> EtcdClient::attempt(CallContext ctx, std::string path, std::string body) {
+Task<EtcdClient::Attempt> EtcdClient::attempt(CallContext ctx, std::size_t at, std::string path,
+                                              std::string body) {
   io::HttpRequest request{.method = "POST"};
   request.target = std::move(path);
   request.headers.set("Content-Type", "application/json");
   request.body = std::move(body);
-  auto response = co_await clients_[current_]->call(
-      ctx.with_deadline(runtime_.executor().now() + kAttemptTimeout), std::move(request));
+  auto response = co_await clients_[at]->call(ctx.with_deadline(runtime_.executor().now() + kAttemptTimeout),
+                                              std::move(request));
   if (!response) {
     // A connection that could not be made carried nothing.
     const bool unsent = std::ranges::any_of(
@@ -175,7 +176,8 @@ Task<EtcdClient::Attempt> EtcdClient::attempt(CallContext ctx, std::string path,
 Task<Result<Json>> EtcdClient::read(CallContext ctx, std::string_view path, std::string body) {
   for (std::size_t tries = 1;; ++tries) {
     NEAP_CO_TRY_VOID(ctx.check(runtime_.executor().now()));
-    auto out = co_await attempt(ctx, std::string(path), body);
+    const auto at = current_;
+    auto out = co_await attempt(ctx, at, std::string(path), body);
     if (out.reply || !is_of_transport(out.reply.error())) co_return std::move(out.reply);
     NEAP_CO_TRY_VOID(ctx.check(runtime_.executor().now()));
     if (tries > clients_.size())
@@ -184,15 +186,16 @@ Task<Result<Json>> EtcdClient::read(CallContext ctx, std::string_view path, std:
           fmt::format("no etcd endpoint answers (the last said: {}); look whether etcd runs and has a "
                       "majority",
                       out.reply.error().message));
-    pass_on();
+    pass_on(at);
   }
 }
 
 Task<Result<Json>> EtcdClient::write(CallContext ctx, std::string_view path, std::string body) {
   for (std::size_t tries = 1;; ++tries) {
-    auto out = co_await attempt(ctx, std::string(path), body);
+    const auto at = current_;
+    auto out = co_await attempt(ctx, at, std::string(path), body);
     if (out.reply || !is_of_transport(out.reply.error())) co_return std::move(out.reply);
-    pass_on();
+    pass_on(at);
     if (!out.surely_not_taken)
       co_return fail(Code::kUnavailable, "store.outcome.unknown",
                      fmt::format("etcd did not say whether it took a write ({}); read before trying again",
@@ -214,9 +217,10 @@ Task<Result<std::unique_ptr<EtcdWatchReplies>>> EtcdClient::watch(CallContext ct
   request.body = fmt::format(
       R"({{"create_request":{{"key":"AA==","range_end":"AA==","start_revision":"{}","prev_kv":true,"fragment":true}}}})",
       from);
-  auto stream = co_await clients_[current_]->open(ctx, std::move(request));
+  const auto at = current_;
+  auto stream = co_await clients_[at]->open(ctx, std::move(request));
   if (stream && (*stream)->status() == 200) co_return std::make_unique<EtcdWatchReplies>(std::move(*stream));
-  pass_on();
+  pass_on(at);
   if (!stream) co_return fail(std::move(stream).error());
   co_return fail(Code::kUnavailable, "store.etcd.refused",
                  fmt::format("etcd answered a watch with HTTP {}; look at its log", (*stream)->status()));

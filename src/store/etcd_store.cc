@@ -29,6 +29,10 @@ constexpr Duration kReconnectPause = 200ms;
 constexpr Duration kFeedCheckInterval = 5s;
 constexpr Duration kForgetInterval = 60s;
 constexpr Duration kHistoryTimeout = 10s;
+// How long a write is tried again while etcd elects a leader or no member is reached; above etcd's own limit
+// on a proposal (5 s and two elections).
+constexpr Duration kWriteTime = 12s, kUnreachableTime = 4s;
+constexpr Duration kWritePause = 100ms;
 
 Revision revision_in(const Json& reply) {
   const auto* header = find_path(reply, {"header"});
@@ -113,6 +117,13 @@ std::string txn_body(const std::string& prefix, const std::vector<Op>& ops) {
   return fmt::format(R"({{"compare":[{}],"success":[{}],"failure":[{}]}})", compare, success, failure);
 }
 
+// Tried again, such a commit is made once at most: the first time moves what the second expects.
+bool is_conditional(const std::vector<Op>& ops) {
+  return std::ranges::all_of(
+             ops, [](const Op& op) { return op.kind == Op::Kind::kCheck || op.expected.has_value(); }) &&
+         std::ranges::any_of(ops, [](const Op& op) { return op.kind == Op::Kind::kPut; });
+}
+
 // Why a transaction was refused, from what it read instead.
 std::unexpected<Error> refusal_of(const std::vector<Op>& ops, const Json& reply) {
   const auto& responses = array_in(reply, "responses");
@@ -177,6 +188,7 @@ struct EtcdStore::Impl : std::enable_shared_from_this<EtcdStore::Impl> {
   Task<Result<Revision>> ask_revision(CallContext ctx);
   Task<Result<ListPage>> list(CallContext ctx, std::string prefix, ListOptions asked);
   Task<Result<Revision>> commit(const std::vector<Op>& ops);
+  Task<std::optional<Revision>> find_made(const std::vector<Op>& ops);
   Task<Status> forget(CallContext ctx, Revision at);
 
   static Task<void> feed_loop(Impl& self);
@@ -366,9 +378,56 @@ Task<Result<ListPage>> EtcdStore::Impl::list(CallContext ctx, std::string prefix
 
 Task<Result<Revision>> EtcdStore::Impl::commit(const std::vector<Op>& ops) {
   NEAP_CO_TRY(const auto permit, co_await calls.acquire({}));
-  NEAP_CO_TRY(const auto reply, co_await client->write({}, "/v3/kv/txn", txn_body(options.key_prefix, ops)));
-  if (!get_bool(reply, "succeeded")) co_return refusal_of(ops, reply);
-  co_return revision_in(reply);
+  auto& executor = runtime.executor();
+  const auto began = executor.now();
+  const auto body = txn_body(options.key_prefix, ops);
+  bool is_unsure = false;
+  for (;;) {
+    const auto reply = co_await client->write({}, "/v3/kv/txn", body);
+    if (reply && get_bool(*reply, "succeeded")) co_return revision_in(*reply);
+    if (reply) {
+      // Perhaps it was this commit that moved what it expected, and only its answer was lost.
+      if (is_unsure)
+        if (const auto made = co_await find_made(ops)) co_return *made;
+      co_return refusal_of(ops, *reply);
+    }
+    const auto& error = reply.error();
+    const bool is_unknown = error.reason == "store.outcome.unknown";
+    if (is_unknown && !is_conditional(ops)) co_return fail(error);
+    is_unsure = is_unsure || is_unknown;
+    const bool may_retry = is_unknown || error.reason == "store.etcd.unreachable";
+    const auto left = began + (is_unsure ? kWriteTime : kUnreachableTime) - executor.now();
+    if (may_retry && !closing && left > Duration::zero()) {
+      (void)co_await sleep_for(executor, group.context(), kWritePause);
+      continue;
+    }
+    if (is_unsure && !is_unknown)
+      co_return fail(Code::kUnavailable, "store.outcome.unknown",
+                     fmt::format("etcd did not say whether it took a write ({}); read before trying again",
+                                 error.message));
+    co_return fail(error);
+  }
+}
+
+// The revision at which all of `ops` stand as written; nothing when they do not. Another commit of the same
+// bytes over the same states would look the same, and be as good.
+Task<std::optional<Revision>> EtcdStore::Impl::find_made(const std::vector<Op>& ops) {
+  std::optional<Revision> made;
+  for (const auto& op : ops) {
+    if (op.kind == Op::Kind::kCheck) continue;
+    const auto reply = co_await client->read(
+        {}, "/v3/kv/range", fmt::format(R"({{"key":"{}"}})", to_base64(options.key_prefix + op.key)));
+    if (!reply) co_return std::nullopt;
+    const auto& kvs = array_in(*reply, "kvs");
+    if (op.kind == Op::Kind::kRemove) {
+      if (!kvs.empty()) co_return std::nullopt;
+      continue;
+    }
+    const auto found = kvs.empty() ? Result<KeyValue>(fail(Code::kNotFound, "", "")) : key_value(kvs[0]);
+    if (!found || found->value != op.value || (made && *made != found->mod_revision)) co_return std::nullopt;
+    made = found->mod_revision;
+  }
+  co_return made;
 }
 
 EtcdStore::EtcdStore(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -58,8 +58,11 @@ class EtcdClient {
     bool surely_not_taken = false;
   };
   EtcdClient(io::Runtime& runtime) : runtime_(runtime) {}
-  Task<Attempt> attempt(CallContext ctx, std::string path, std::string body);
-  void pass_on() { current_ = (current_ + 1) % clients_.size(); }
+  Task<Attempt> attempt(CallContext ctx, std::size_t at, std::string path, std::string body);
+  // To the endpoint after `at`, unless another call has gone there already.
+  void pass_on(std::size_t at) {
+    if (current_ == at) current_ = (at + 1) % clients_.size();
+  }
 
   io::Runtime& runtime_;
   std::vector<std::unique_ptr<io::HttpClient>> clients_;

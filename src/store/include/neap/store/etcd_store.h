@@ -3,8 +3,10 @@
 // 1. Revisions are etcd's own. They have no gaps as long as nobody else writes into this etcd.
 // 2. One watch of etcd feeds all watches here; a call returns when that feed has reached what the call
 //    saw, so that invariant 2 of Store holds for each store by itself and list-then-watch has no gap.
-// 3. A write whose connection broke is not repeated: kUnavailable "store.outcome.unknown" is the one
-//    answer that leaves open what happened.
+// 3. A write whose connection broke, or that met an election, is tried again where that cannot make it twice:
+// when
+//    all it does is under an expectation. What stays open after 12 s, and what has none, is answered with
+//    kUnavailable "store.outcome.unknown".
 // 4. History is kept as SqliteStore keeps it; any of the servers may forget it first.
 //
 // etcd's own limits are smaller than the Store's: start it with --max-txn-ops=512 and

@@ -24,19 +24,32 @@ struct Outgoing {
 struct HttpClient::Impl {
   struct Pool {
     Pool(Runtime& r, Endpoint e, HttpClientOptions o)
-        : runtime(r), executor(r.executor()), endpoint(std::move(e)), options(std::move(o)) {}
+        : runtime(r), executor(r.executor()), options(std::move(o)) {
+      targets.push_back({std::move(e), options.tls});
+      for (auto& other : options.alternates) targets.push_back(std::move(other));
+      options.alternates.clear();
+    }
     struct Idle {
       std::shared_ptr<Wire> wire;
       MonoTime since;
     };
     Runtime& runtime;
     Executor& executor;
-    Endpoint endpoint;
     HttpClientOptions options;
+    std::vector<HttpClientOptions::Alternate> targets;
+    std::size_t at = 0;
     std::vector<Idle> idle;
     bool closed = false;
 
-    std::uint64_t identity() const { return options.tls ? identity_generation(*options.tls) : 0; }
+    const Endpoint& endpoint() const { return targets[at].endpoint; }
+    const std::shared_ptr<TlsClientContext>& tls() const { return targets[at].tls; }
+    // Leaves a server that failed, unless another call has left it already.
+    void pass_on(std::size_t from) {
+      if (targets.size() == 1 || at != from) return;
+      at = (from + 1) % targets.size();
+      idle.clear();
+    }
+    std::uint64_t identity() const { return tls() ? identity_generation(*tls()) : 0; }
     std::shared_ptr<Wire> take_idle() {
       const MonoTime oldest = executor.now() - options.limits.idle_timeout;
       while (!idle.empty()) {
@@ -63,6 +76,7 @@ struct HttpClient::Impl {
   class Reply;
 
   static Task<Result<std::shared_ptr<Wire>>> connect(PoolPtr pool, CallContext ctx);
+  static Task<Result<std::shared_ptr<Wire>>> connect_one(PoolPtr pool, CallContext ctx);
   static Task<Status> send(PoolPtr pool, std::shared_ptr<Wire> wire, CallContext ctx, Outgoing& outgoing);
   static Task<Result<std::unique_ptr<HttpParser>>> read_head(PoolPtr pool, std::shared_ptr<Wire> wire,
                                                              CallContext ctx, bool to_head, bool& got_bytes);
@@ -70,7 +84,8 @@ struct HttpClient::Impl {
   static Task<Result<std::unique_ptr<HttpResponseStream>>> open(PoolPtr pool, CallContext ctx,
                                                                 Outgoing outgoing);
   static Task<Result<HttpResponse>> call(PoolPtr pool, CallContext ctx, Outgoing outgoing);
-  static Task<Result<std::unique_ptr<Stream>>> upgrade(PoolPtr pool, CallContext ctx, HttpRequest request);
+  static Task<Result<std::unique_ptr<Stream>>> upgrade(PoolPtr pool, CallContext ctx, HttpRequest request,
+                                                       Headers* headers);
 
   PoolPtr pool;
 };
@@ -113,20 +128,30 @@ class HttpClient::Impl::Reply final : public HttpResponseStream {
 };
 
 Task<Result<std::shared_ptr<Wire>>> HttpClient::Impl::connect(PoolPtr pool, CallContext ctx) {
+  for (std::size_t tries = 1;; ++tries) {
+    const auto at = pool->at;
+    auto wire = co_await connect_one(pool, ctx);
+    if (wire || tries == pool->targets.size() || !ctx.check(pool->executor.now())) co_return wire;
+    pool->pass_on(at);
+  }
+}
+
+Task<Result<std::shared_ptr<Wire>>> HttpClient::Impl::connect_one(PoolPtr pool, CallContext ctx) {
+  const auto endpoint = pool->endpoint();
+  const auto tls = pool->tls();
   const auto bounded = ctx.with_deadline(pool->executor.now() + pool->options.connect_timeout);
   const auto identity = pool->identity();
-  auto stream = co_await pool->runtime.network().connect(bounded, pool->endpoint);
-  if (stream && pool->options.tls)
-    stream = co_await tls_connect(bounded, std::move(*stream), pool->options.tls);
+  auto stream = co_await pool->runtime.network().connect(bounded, endpoint);
+  if (stream && tls) stream = co_await tls_connect(bounded, std::move(*stream), tls);
   if (!stream) {
     Error error = std::move(stream).error();
     if (error.code == Code::kDeadlineExceeded && ctx.check(pool->executor.now()))
       error = Error{Code::kUnavailable,
                     "net.timeout",
-                    fmt::format("{} did not answer within {}", pool->endpoint.to_string(),
+                    fmt::format("{} did not answer within {}", endpoint.to_string(),
                                 format_duration(pool->options.connect_timeout)),
                     {}};
-    co_return fail(std::move(error), "connecting to " + pool->endpoint.to_string());
+    co_return fail(std::move(error), "connecting to " + endpoint.to_string());
   }
   auto wire = std::make_shared<Wire>();
   wire->stream = std::move(*stream);
@@ -151,7 +176,7 @@ Task<Status> HttpClient::Impl::send(PoolPtr pool, std::shared_ptr<Wire> wire, Ca
   out.append(" ").append(request.target).append(" HTTP/1.1\r\n");
   if (!headers.has("Host"))
     out.append("Host: ")
-        .append(pool->endpoint.unix_path.empty() ? pool->endpoint.to_string() : "localhost")
+        .append(pool->endpoint().unix_path.empty() ? pool->endpoint().to_string() : "localhost")
         .append("\r\n");
   headers.remove("Content-Length");
   headers.remove("Transfer-Encoding");
@@ -214,7 +239,7 @@ Task<Result<std::unique_ptr<HttpParser>>> HttpClient::Impl::read_head(PoolPtr po
       NEAP_CO_TRY(const std::size_t n, co_await fill(wire, ctx));
       if (n == 0)
         co_return fail(Code::kUnavailable, "http.reply.missing",
-                       fmt::format("{} ended the connection without a reply", pool->endpoint.to_string()));
+                       fmt::format("{} ended the connection without a reply", pool->endpoint().to_string()));
     }
     const int status = parser->head().status;
     if (status >= 200 || status == 101) co_return parser;
@@ -231,6 +256,7 @@ Task<Result<HttpClient::Impl::Answered>> HttpClient::Impl::exchange(PoolPtr pool
       NEAP_CO_TRY(wire, co_await connect(pool, ctx));
     }
     bool got_bytes = false;
+    const auto at = pool->at;
     auto sent = co_await send(pool, wire, ctx, outgoing);
     // A server that refuses a body may answer and close while we still send: its answer is worth more
     // than our broken pipe.
@@ -246,10 +272,13 @@ Task<Result<HttpClient::Impl::Answered>> HttpClient::Impl::exchange(PoolPtr pool
     }
     const bool retry = reused && !got_bytes && !outgoing.streams && is_idempotent(outgoing.request.method) &&
                        parser.error().code == Code::kUnavailable;
-    if (!retry)
+    if (!retry) {
+      const auto where = pool->targets[at].endpoint.to_string();
+      const auto code = parser.error().code;
+      if (code == Code::kUnavailable || code == Code::kDeadlineExceeded) pool->pass_on(at);
       co_return fail(std::move(parser).error(),
-                     fmt::format("{} {} at {}", outgoing.request.method, outgoing.request.target,
-                                 pool->endpoint.to_string()));
+                     fmt::format("{} {} at {}", outgoing.request.method, outgoing.request.target, where));
+    }
   }
 }
 
@@ -269,18 +298,21 @@ Task<Result<HttpResponse>> HttpClient::Impl::call(PoolPtr pool, CallContext ctx,
 }
 
 Task<Result<std::unique_ptr<Stream>>> HttpClient::Impl::upgrade(PoolPtr pool, CallContext ctx,
-                                                                HttpRequest request) {
+                                                                HttpRequest request, Headers* headers) {
   Outgoing outgoing{.request = std::move(request), .streams = false, .length = {}, .pieces = {}};
   if (!outgoing.request.headers.has("Connection")) outgoing.request.headers.set("Connection", "Upgrade");
   NEAP_CO_TRY(auto answered, co_await exchange(pool, ctx, outgoing));
   const int status = answered.parser->head().status;
-  if (status == 101) co_return release_stream(*answered.wire);
+  if (status == 101) {
+    if (headers) *headers = answered.parser->head().headers;
+    co_return release_stream(*answered.wire);
+  }
   Reply reply(pool, std::move(answered));
   auto text = co_await reply.body().read_all(ctx, 4096);
   co_return fail(status < 400 ? Code::kFailedPrecondition : code_of_http_status(status),
                  "http.upgrade.refused",
-                 fmt::format("{} refused the upgrade with status {}: {}", pool->endpoint.to_string(), status,
-                             text ? *text : std::string()));
+                 fmt::format("{} refused the upgrade with status {}: {}", pool->endpoint().to_string(),
+                             status, text ? *text : std::string()));
 }
 
 HttpClient::HttpClient(Runtime& runtime, Endpoint endpoint, HttpClientOptions options)
@@ -307,10 +339,11 @@ Task<Result<HttpResponse>> HttpClient::upload(CallContext ctx, HttpRequest reque
       Outgoing{
           .request = std::move(request), .streams = true, .length = length, .pieces = std::move(pieces)});
 }
-Task<Result<std::unique_ptr<Stream>>> HttpClient::upgrade(CallContext ctx, HttpRequest request) {
-  return Impl::upgrade(impl_->pool, std::move(ctx), std::move(request));
+Task<Result<std::unique_ptr<Stream>>> HttpClient::upgrade(CallContext ctx, HttpRequest request,
+                                                          Headers* headers) {
+  return Impl::upgrade(impl_->pool, std::move(ctx), std::move(request), headers);
 }
-const Endpoint& HttpClient::endpoint() const { return impl_->pool->endpoint; }
+const Endpoint& HttpClient::endpoint() const { return impl_->pool->endpoint(); }
 void HttpClient::close_idle() { impl_->pool->idle.clear(); }
 
 }  // namespace neap::io

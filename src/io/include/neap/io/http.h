@@ -143,10 +143,18 @@ struct HttpClientOptions {
   HttpLimits limits;
   std::size_t idle_connections_max = 32;
   Duration connect_timeout = 5s;
+  // Other servers that answer the same: a connection that cannot be made is tried at the next one, and the
+  // one that took it serves from then on, until it fails in turn.
+  struct Alternate {
+    Endpoint endpoint;
+    std::shared_ptr<TlsClientContext> tls;
+  };
+  std::vector<Alternate> alternates = {};
 };
 
-// Keep-alive client for one endpoint. Retries a request once on a fresh connection when a reused one
-// turned out dead before any byte of the reply came and the method is idempotent.
+// Keep-alive client for one endpoint, or for several that answer the same. Retries a request once on a fresh
+// connection when a reused one turned out dead before any byte of the reply came and the method is
+// idempotent.
 class HttpClient {
  public:
   HttpClient(Runtime& runtime, Endpoint endpoint, HttpClientOptions options);
@@ -158,7 +166,10 @@ class HttpClient {
   Task<Result<HttpResponse>> upload(CallContext ctx, HttpRequest request, std::optional<std::uint64_t> length,
                                     std::function<Task<Result<std::string>>()> pieces);
   // Sends the request and, on 101, hands over the raw stream.
-  Task<Result<std::unique_ptr<Stream>>> upgrade(CallContext ctx, HttpRequest request);
+  // The reply's headers go to `headers`, where it is not null.
+  Task<Result<std::unique_ptr<Stream>>> upgrade(CallContext ctx, HttpRequest request,
+                                                Headers* headers = nullptr);
+  // The one that is asked now.
   const Endpoint& endpoint() const;
   void close_idle();
 

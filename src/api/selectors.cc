@@ -48,19 +48,6 @@ class LabelScanner {
   std::size_t at_ = 0;
 };
 
-std::string field_text(const Json& object, std::string_view path) {
-  const Json* at = &object;
-  while (!path.empty()) {
-    const auto dot = path.find('.');
-    at = find_path(*at, {path.substr(0, dot)});
-    if (!at) return {};
-    path = dot == std::string_view::npos ? std::string_view{} : path.substr(dot + 1);
-  }
-  if (at->is_string()) return std::string(at->get_string());
-  if (at->is_null() || at->is_object() || at->is_array()) return {};
-  return to_text(*at);
-}
-
 }  // namespace
 
 Result<LabelSelector> LabelSelector::parse(std::string_view text) {
@@ -121,6 +108,19 @@ bool LabelSelector::matches(const Json& object) const {
     }
     return false;
   });
+}
+
+std::string field_text(const Json& object, std::string_view path) {
+  const Json* at = &object;
+  while (!path.empty()) {
+    const auto dot = path.find('.');
+    at = find_path(*at, {path.substr(0, dot)});
+    if (!at) return {};
+    path = dot == std::string_view::npos ? std::string_view{} : path.substr(dot + 1);
+  }
+  if (at->is_string()) return std::string(at->get_string());
+  if (at->is_null() || at->is_object() || at->is_array()) return {};
+  return to_text(*at);
 }
 
 Result<FieldSelector> FieldSelector::parse(std::string_view text, const std::vector<std::string>& allowed) {

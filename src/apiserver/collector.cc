@@ -35,7 +35,12 @@ const api::KindEntry* owner_kind(const api::KindTable& kinds, const Json& refere
 }  // namespace
 
 Collector::Collector(Executor& executor, Rest& rest, Options options)
-    : executor_(executor), rest_(rest), options_(options), tasks_(executor), changed_(executor) {}
+    : executor_(executor),
+      rest_(rest),
+      options_(options),
+      tasks_(executor),
+      changed_(executor),
+      sweep_now_(executor) {}
 
 void Collector::start() {
   rest_.dependencies().hub.for_each(kRegistry, [this](const std::string& key, const WatchHub::Known& known) {
@@ -72,7 +77,16 @@ void Collector::forget(const std::string& key) {
   owners_.erase(at);
 }
 
+void Collector::set_active(bool on) {
+  if (active_ == on) return;
+  active_ = on;
+  queue_.clear();
+  queued_.clear();
+  sweep_now_.notify_all();
+}
+
 void Collector::enqueue(std::string key) {
+  if (!active_) return;
   if (!queued_.insert(key).second) return;
   queue_.push_back(std::move(key));
   changed_.notify_all();
@@ -334,9 +348,11 @@ Task<bool> Collector::empty_namespace(std::string key, Json object, Revision rev
 
 Task<void> Collector::sweep_regularly() {
   const auto ctx = tasks_.context();
-  do {
-    co_await sweep();
-  } while (co_await sleep_for(executor_, ctx, options_.sweep_interval));
+  while (!ctx.cancel.is_cancelled()) {
+    const auto seen = sweep_now_.generation();
+    if (active_) co_await sweep();
+    (void)co_await sweep_now_.wait(ctx.with_deadline(executor_.now() + options_.sweep_interval), seen);
+  }
 }
 
 Task<void> Collector::sweep() {

@@ -304,6 +304,7 @@ Task<void> Front::handle_resource(io::HttpExchange& exchange, RequestInfo info, 
     co_await send_failure(exchange, too_many(seat.error()), bare);
     co_return;
   }
+  if ((stream || is_log) && forward_ && co_await forward_(exchange, bare.who, bare.what)) co_return;
   if (stream) {
     co_await handle_stream(exchange, *stream, std::move(bare));
     co_return;

@@ -235,7 +235,15 @@ void QuotaKeeper::start() {
   tasks_.spawn(work());
 }
 
+void QuotaKeeper::set_active(bool on) {
+  if (active_ == on) return;
+  active_ = on;
+  queued_.clear();
+  for (const auto& [ns, keys] : quotas_) enqueue(ns);
+}
+
 void QuotaKeeper::enqueue(std::string_view ns) {
+  if (!active_) return;
   if (queued_.emplace(ns).second) changed_.notify_all();
 }
 

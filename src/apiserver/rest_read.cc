@@ -102,6 +102,10 @@ Outcome<Selection> Rest::selection_of(const Request& request) const {
   auto name = out.fields.required_value("metadata.name");
   if (!request.what.name.empty()) name = request.what.name;  // watch of one object by its path
   if (name && (!kind.namespaced || !ns.empty())) out.key = object_key(stored, ns, *name);
+  if (kind.view_of.empty() && out.key.empty())
+    for (const auto& path : kind.selectable_fields)
+      if (auto value = out.fields.required_value(path); value && out.interest.path.empty())
+        out.interest = {path, *std::move(value)};
   return out;
 }
 
@@ -146,6 +150,30 @@ Task<Outcome<Reply>> Rest::get(const Request& request) {
   co_return out;
 }
 
+Task<std::optional<store::ListPage>> Rest::list_indexed(const Request& request, const Selection& selection) {
+  const auto& parameters = request.parameters;
+  if (selection.interest.path.empty() || !parameters.continue_token.empty() || parameters.limit > 0 ||
+      parameters.resource_version_match == "Exact")
+    co_return std::nullopt;
+  // Any read of the store says how far it has come, for all who write it.
+  if (!co_await deps_.store.get(request.ctx, std::string(kRegistry))) co_return std::nullopt;
+  if (!co_await deps_.hub.reach(request.ctx, deps_.store.current_revision())) co_return std::nullopt;
+  store::ListPage page;
+  page.revision = deps_.hub.position();
+  const auto& keys = deps_.hub.keys_with(kind_prefix(*request.kind), selection.interest);
+  for (auto key = keys.lower_bound(selection.prefix); key != keys.end() && key->starts_with(selection.prefix);
+       ++key)
+    if (const auto* known = deps_.hub.find(*key))
+      page.items.push_back({*key, *known->text, Revision{}, known->revision});
+  co_return page;
+}
+
+Task<bool> Rest::reach(CallContext ctx, Revision revision) {
+  // A read brings a store that others write, too, up to what they were told.
+  if (revision > deps_.store.current_revision()) (void)co_await deps_.store.get(ctx, std::string(kRegistry));
+  co_return revision <= deps_.store.current_revision();
+}
+
 Task<Outcome<Reply>> Rest::list(const Request& request) {
   const auto& kind = *request.kind;
   const auto& parameters = request.parameters;
@@ -164,7 +192,7 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
     const auto& match = parameters.resource_version_match;
     if (match == "Exact" || (match.empty() && parameters.limit > 0 && revision > 0))
       options.revision = Revision(revision);
-    if (revision > to_number(deps_.store.current_revision())) {
+    if (!co_await reach(request.ctx, Revision(revision))) {
       Failure failure(Error{Code::kDeadlineExceeded,
                             "api.revision.future",
                             fmt::format("Too large resource version: {}, current: {}", revision,
@@ -182,9 +210,14 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
   std::size_t count = 0;
   bool more = false;
   std::string last_key;
+  auto indexed = co_await list_indexed(request, selection);
   while (count < limit) {
     options.limit = std::min<std::size_t>(limit - count, 500);
-    auto page = co_await deps_.store.list(request.ctx, selection.prefix, options);
+    Result<store::ListPage> page = store::ListPage();
+    if (indexed)
+      page = *std::move(indexed);
+    else
+      page = co_await deps_.store.list(request.ctx, selection.prefix, options);
     if (!page && page.error().code == Code::kOutOfRange && !parameters.continue_token.empty())
       co_return expired_continue();
     if (!page) co_return std::unexpected(std::move(page).error());
@@ -275,8 +308,14 @@ Task<Outcome<std::unique_ptr<WatchSession>>> Rest::watch(Request request) {
   auto after = Revision(revision);
   if (initial) {
     store::ListOptions options{.limit = 500, .start_after = {}, .revision = {}};
+    auto indexed = co_await list_indexed(request, selection);
     for (;;) {
-      NEAP_CO_TRY(auto page, co_await deps_.store.list(request.ctx, selection.prefix, options));
+      Result<store::ListPage> listed = store::ListPage();
+      if (indexed)
+        listed = *std::move(indexed);
+      else
+        listed = co_await deps_.store.list(request.ctx, selection.prefix, options);
+      NEAP_CO_TRY(auto page, std::move(listed));
       after = options.revision = page.revision;
       if (!page.items.empty()) options.start_after = page.items.back().key;
       for (auto& item : page.items) {
@@ -293,7 +332,9 @@ Task<Outcome<std::unique_ptr<WatchSession>>> Rest::watch(Request request) {
   } else if (parameters.send_initial_events && revision == 0) {
     after = deps_.store.current_revision();
   }
-  NEAP_CO_TRY(auto watcher, deps_.hub.watch(selection.key.empty() ? selection.prefix : selection.key, after));
+  (void)co_await reach(request.ctx, after);
+  NEAP_CO_TRY(auto watcher, deps_.hub.watch(selection.key.empty() ? selection.prefix : selection.key, after,
+                                            selection.interest));
   auto session = std::make_unique<WatchSession>(kind, std::move(selection), std::move(watcher));
   session->initial_ = std::move(items);
   if (parameters.send_initial_events.value_or(false)) {

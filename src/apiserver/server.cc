@@ -22,11 +22,19 @@ struct ApiServer::Impl {
         hub(deps.runtime.executor(), deps.store, {.watcher_queue_max = options.watch_buffer_events}),
         rest({deps.runtime, deps.store, deps.kinds, deps.authorizer, deps.admission, deps.audit,
               deps.audit_policy, hub, subresources, options.token_issuer ? &*options.token_issuer : nullptr}),
-        collector(deps.runtime.executor(), rest, {.event_lifetime = options.event_lifetime}),
-        quotas(deps.runtime.executor(), rest),
+        upkeep(through(deps.upkeep)),
+        collector(deps.runtime.executor(), upkeep, {.event_lifetime = options.event_lifetime}),
+        quotas(deps.runtime.executor(), upkeep),
         discovery(deps.kinds, subresources, streams, options.version),
         front(rest, deps.authenticator, discovery, streams, options) {}
 
+  // The same service with its writes going through `writes`.
+  Rest through(store::Store* writes) {
+    if (!writes) return rest;
+    return Rest({deps.runtime, *writes, deps.kinds, deps.authorizer, deps.admission, deps.audit,
+                 deps.audit_policy, hub, subresources,
+                 options.token_issuer ? &*options.token_issuer : nullptr});
+  }
   void feed_rbac(const EventPtr& event) {
     if (!rbac || !event->key.starts_with(kRbacPrefix)) return;
     const auto parts = split_key(event->key);
@@ -41,7 +49,7 @@ struct ApiServer::Impl {
   std::vector<ExtraSubresource> subresources;
   std::vector<StreamSubresource> streams;
   WatchHub hub;
-  Rest rest;
+  Rest rest, upkeep;
   Collector collector;
   QuotaKeeper quotas;
   Discovery discovery;
@@ -99,11 +107,19 @@ void ApiServer::serve_logs(LogSource& logs) {
   for (const auto* plural : {"allocations", "pods"})
     impl_->streams.push_back({.plural = plural, .subresource = "log", .handler = {}});
 }
+void ApiServer::forward_streams(StreamForward forward) { impl_->front.use(std::move(forward)); }
 void ApiServer::keep_rbac(auth::RbacAuthorizer& rbac) { impl_->rbac = &rbac; }
 std::size_t ApiServer::open_watches() const { return impl_->hub.watchers(); }
 
-std::unique_ptr<client::ResourceClient> ApiServer::local_client(auth::Identity identity) {
-  return std::make_unique<LocalClient>(impl_->rest, std::move(identity));
+void ApiServer::do_upkeep(bool on) {
+  impl_->collector.set_active(on);
+  impl_->quotas.set_active(on);
+}
+
+std::unique_ptr<client::ResourceClient> ApiServer::local_client(auth::Identity identity,
+                                                                store::Store* writes) {
+  if (!writes) return std::make_unique<LocalClient>(impl_->rest, std::move(identity));
+  return std::make_unique<LocalClient>(std::make_unique<Rest>(impl_->through(writes)), std::move(identity));
 }
 
 }  // namespace neap::apiserver

@@ -5,8 +5,13 @@
 #include <algorithm>
 #include <array>
 
+#include "neap/api/codec.h"
+
 namespace neap::apiserver {
 namespace {
+
+// Writes that are no objects' move the store and not the hub: who waits for them asks the store instead.
+constexpr Duration kReachWithin = 50ms;
 
 constexpr std::array<std::string_view, 3> kTypeNames{"ADDED", "MODIFIED", "DELETED"};
 
@@ -38,11 +43,17 @@ const std::string& ObjectEvent::line(Type as) const {
   return line;
 }
 
-Watcher::Watcher(WatchHub& hub, std::string prefix, Revision after, std::size_t queue_max)
-    : hub_(&hub), prefix_(std::move(prefix)), after_(after), queue_max_(queue_max), changed_(hub.executor_) {}
+Watcher::Watcher(WatchHub& hub, std::string prefix, FieldInterest interest, Revision after,
+                 std::size_t queue_max)
+    : hub_(&hub),
+      prefix_(std::move(prefix)),
+      interest_(std::move(interest)),
+      after_(after),
+      queue_max_(queue_max),
+      changed_(hub.executor_) {}
 
 Watcher::~Watcher() {
-  if (hub_) std::erase(hub_->channels_[WatchHub::channel_of(prefix_)], this);
+  if (hub_) hub_->forget(*this);
 }
 
 void Watcher::offer(const EventPtr& event) {
@@ -75,11 +86,92 @@ Task<Result<std::vector<EventPtr>>> Watcher::take(CallContext ctx) {
 Revision Watcher::position() const { return hub_ ? std::max(hub_->position_, after_) : after_; }
 
 WatchHub::WatchHub(Executor& executor, store::Store& store, Options options)
-    : executor_(executor), store_(store), options_(options), tasks_(executor) {}
+    : executor_(executor), store_(store), options_(options), tasks_(executor), moved_(executor) {}
 
 WatchHub::~WatchHub() {
-  for (auto& [prefix, watchers] : channels_)
-    for (auto* watcher : watchers) watcher->hub_ = nullptr;
+  each_watcher([](Watcher& watcher) { watcher.hub_ = nullptr; });
+}
+
+template <class Visit>
+void WatchHub::each_watcher(Visit visit) const {
+  const auto visit_all = [&](const Watchers& watchers) {
+    for (auto* watcher : watchers) visit(*watcher);
+  };
+  for (const auto& [prefix, channel] : channels_) {
+    visit_all(channel.all);
+    for (const auto& [key, watchers] : channel.by_key) visit_all(watchers);
+    for (const auto& [path, values] : channel.by_field)
+      for (const auto& [value, watchers] : values) visit_all(watchers);
+  }
+}
+
+// Where a watcher stands, from what it watches: a kind, a namespace, one key, or one value of a field.
+WatchHub::Watchers& WatchHub::place_of(const Watcher& watcher) {
+  auto& channel = channels_[channel_of(watcher.prefix_)];
+  if (!watcher.interest_.path.empty())
+    return channel.by_field[watcher.interest_.path][watcher.interest_.value];
+  return watcher.prefix_.ends_with('/') ? channel.all : channel.by_key[watcher.prefix_];
+}
+
+void WatchHub::forget(const Watcher& watcher) {
+  auto& place = place_of(watcher);
+  std::erase(place, &watcher);
+  if (!place.empty()) return;
+  auto& channel = channels_[channel_of(watcher.prefix_)];
+  if (const auto field = channel.by_field.find(watcher.interest_.path); field != channel.by_field.end()) {
+    field->second.erase(watcher.interest_.value);
+    if (field->second.empty()) channel.by_field.erase(field);
+  } else {
+    channel.by_key.erase(watcher.prefix_);
+  }
+}
+
+void WatchHub::offer(Channel& channel, const EventPtr& event) {
+  const auto offer_all = [&](const Watchers& watchers) {
+    for (auto* watcher : watchers) watcher->offer(event);
+  };
+  offer_all(channel.all);
+  if (const auto one = channel.by_key.find(event->key); one != channel.by_key.end()) offer_all(one->second);
+  for (const auto& [path, values] : channel.by_field) {
+    const auto is = api::field_text(event->object(), path);
+    if (const auto at = values.find(is); at != values.end()) offer_all(at->second);
+    const auto was = event->before() ? api::field_text(*event->before(), path) : is;
+    if (was == is) continue;
+    if (const auto at = values.find(was); at != values.end()) offer_all(at->second);
+  }
+}
+
+void WatchHub::index(const EventPtr& event) {
+  const auto channel = channel_of(event->key);
+  for (auto at = indexes_.lower_bound({channel, {}}); at != indexes_.end() && at->first.first == channel;
+       ++at) {
+    auto& [name, values] = *at;
+    if (event->before()) {
+      const auto old = values.find(api::field_text(*event->before(), name.second));
+      if (old != values.end() && old->second.erase(event->key) && old->second.empty()) values.erase(old);
+    }
+    if (event->type != ObjectEvent::Type::kDeleted)
+      values[api::field_text(event->object(), name.second)].insert(event->key);
+  }
+}
+
+const std::set<std::string>& WatchHub::keys_with(const std::string& kind_prefix,
+                                                 const FieldInterest& interest) {
+  static const std::set<std::string> kNone;
+  const auto [at, is_new] = indexes_.try_emplace({kind_prefix, interest.path});
+  if (is_new)
+    for_each(kind_prefix, [&](const std::string& key, const Known& known) {
+      at->second[api::field_text(parse_stored(*known.text), interest.path)].insert(key);
+    });
+  const auto found = at->second.find(interest.value);
+  return found == at->second.end() ? kNone : found->second;
+}
+
+Task<bool> WatchHub::reach(CallContext ctx, Revision revision) {
+  const auto soon = ctx.with_deadline(executor_.now() + kReachWithin);
+  while (position_ < revision)
+    if (!co_await moved_.wait(soon, moved_.generation())) break;
+  co_return position_ >= revision;
 }
 
 // "/registry/<group>/<plural>/" of a key or of a prefix that may end right there.
@@ -97,6 +189,7 @@ Task<Status> WatchHub::load() {
   const auto ctx = tasks_.context();
   for (const auto revision : {Revision(from), Revision{}}) {
     known_.clear();
+    indexes_.clear();
     store::ListOptions options{.limit = 1000, .start_after = {}, .revision = revision};
     bool gone = false;
     for (;;) {
@@ -152,8 +245,7 @@ Task<void> WatchHub::follow() {
     tell_difference(before);
   }
   stopped_ = true;
-  for (auto& [prefix, watchers] : channels_)
-    for (auto* watcher : watchers) watcher->changed_.notify_all();
+  each_watcher([](Watcher& watcher) { watcher.changed_.notify_all(); });
 }
 
 void WatchHub::apply(store::WatchEvent event) {
@@ -172,8 +264,10 @@ void WatchHub::apply(store::WatchEvent event) {
   const auto shared = std::make_shared<const ObjectEvent>(type, std::move(event.kv.key), position_,
                                                           std::move(text), std::move(before));
   if (on_event_) on_event_(shared);
+  index(shared);
   if (const auto channel = channels_.find(channel_of(shared->key)); channel != channels_.end())
-    for (auto* watcher : channel->second) watcher->offer(shared);
+    offer(channel->second, shared);
+  moved_.notify_all();
   history_.push_back(shared);
   history_bytes_ += shared->bytes();
   while (history_.size() > options_.history_events || history_bytes_ > options_.history_bytes) {
@@ -200,12 +294,11 @@ void WatchHub::tell_difference(const std::map<std::string, Known, std::less<>>& 
 }
 
 void WatchHub::fail_all() {
-  for (auto& [prefix, watchers] : channels_)
-    for (auto* watcher : watchers) {
-      watcher->overflowed_ = true;
-      watcher->queue_.clear();
-      watcher->changed_.notify_all();
-    }
+  each_watcher([](Watcher& watcher) {
+    watcher.overflowed_ = true;
+    watcher.queue_.clear();
+    watcher.changed_.notify_all();
+  });
 }
 
 Task<void> WatchHub::stop() { co_await tasks_.stop(); }
@@ -214,25 +307,26 @@ void WatchHub::abandon() {
   tasks_.abandon();
 }
 
-Result<std::unique_ptr<Watcher>> WatchHub::watch(std::string prefix, Revision after) {
+Result<std::unique_ptr<Watcher>> WatchHub::watch(std::string prefix, Revision after, FieldInterest interest) {
   if (after < history_after_ || after > std::max(position_, store_.current_revision()))
     return fail(
         Code::kOutOfRange, "api.watch.expired",
         fmt::format("too old resource version: {} ({})", to_number(after), to_number(history_after_)));
   // Registered first: nothing can arrive in between, as all of this runs on one executor without a pause.
-  std::unique_ptr<Watcher> watcher(new Watcher(*this, std::move(prefix), after, options_.watcher_queue_max));
+  std::unique_ptr<Watcher> watcher(
+      new Watcher(*this, std::move(prefix), std::move(interest), after, options_.watcher_queue_max));
   // The past may be longer than the live queue: it does not count against the bound.
   const auto first =
       std::ranges::upper_bound(history_, after, {}, [](const EventPtr& e) { return e->revision; });
   for (auto at = first; at != history_.end(); ++at)
     if ((*at)->key.starts_with(watcher->prefix_)) watcher->queue_.push_back(*at);
-  channels_[channel_of(watcher->prefix_)].push_back(watcher.get());
+  place_of(*watcher).push_back(watcher.get());
   return watcher;
 }
 
 std::size_t WatchHub::watchers() const {
   std::size_t out = 0;
-  for (const auto& [prefix, watchers] : channels_) out += watchers.size();
+  each_watcher([&out](const Watcher&) { ++out; });
   return out;
 }
 

@@ -29,6 +29,8 @@ class Collector {
   void start();
   Task<void> stop();
   void abandon();
+  // While it is off it only learns who owns what; turned on it looks at everything.
+  void set_active(bool on);
   // Called for every event, in order.
   void observe(const EventPtr& event);
   // Nothing left to do: for tests that wait for quiet.
@@ -59,13 +61,13 @@ class Collector {
   Rest& rest_;
   Options options_;
   TaskGroup tasks_;
-  Notifier changed_;
+  Notifier changed_, sweep_now_;
   std::map<std::string, std::set<std::string>, std::less<>> dependents_;  // owner uid -> keys
   std::map<std::string, std::vector<std::string>, std::less<>> owners_;   // key -> owner uids
   std::map<std::string, std::string, std::less<>> waiting_owners_;        // uid -> key, foreground deletion
   std::deque<std::string> queue_;
   std::set<std::string, std::less<>> queued_;
-  bool busy_ = false;
+  bool busy_ = false, active_ = true;
 };
 
 }  // namespace neap::apiserver

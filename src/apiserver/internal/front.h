@@ -40,6 +40,7 @@ class Front {
   void add_route(ExtraRoute route) { routes_.push_back(std::move(route)); }
   void set_ready(bool ready) { ready_ = ready; }
   void use(LogSource& logs) { logs_ = &logs; }
+  void use(StreamForward forward) { forward_ = std::move(forward); }
   Task<void> handle(io::HttpExchange& exchange);
 
  private:
@@ -73,6 +74,7 @@ class Front {
   FairQueue nodes_, others_, watches_;
   bool ready_ = false;
   LogSource* logs_ = nullptr;
+  StreamForward forward_;
 };
 
 // Query parameters of a request; kInvalidArgument names the one that is wrong.

@@ -13,6 +13,8 @@ namespace neap::apiserver {
 class LocalClient : public client::ResourceClient {
  public:
   LocalClient(Rest& rest, auth::Identity who) : rest_(rest), who_(std::move(who)) {}
+  LocalClient(std::unique_ptr<Rest> own, auth::Identity who)
+      : own_(std::move(own)), rest_(*own_), who_(std::move(who)) {}
   Task<Result<Json>> get(CallContext ctx, client::ResourcePath path) override;
   Task<Result<Json>> list(CallContext ctx, client::ResourcePath path, client::ListOptions options) override;
   Task<Result<Json>> create(CallContext ctx, client::ResourcePath path, Json object,
@@ -30,6 +32,7 @@ class LocalClient : public client::ResourceClient {
  private:
   Result<Request> request_for(CallContext ctx, const client::ResourcePath& path, std::string_view verb) const;
   Task<Result<Json>> serve(Result<Request> request);
+  std::unique_ptr<Rest> own_;
   Rest& rest_;
   auth::Identity who_;
 };

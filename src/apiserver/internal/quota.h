@@ -42,6 +42,8 @@ class QuotaKeeper {
   void start();
   Task<void> stop() { return tasks_.stop(); }
   void abandon() { tasks_.abandon(); }
+  // While it is off it only learns where quotas are; turned on it recounts them all.
+  void set_active(bool on);
   // Called for every event, in order.
   void observe(const EventPtr& event);
 
@@ -57,6 +59,7 @@ class QuotaKeeper {
   Notifier changed_;
   std::map<std::string, std::set<std::string>, std::less<>> quotas_;  // namespace -> keys
   std::set<std::string, std::less<>> queued_;
+  bool active_ = true;
 };
 
 }  // namespace neap::apiserver

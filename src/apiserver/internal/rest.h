@@ -19,8 +19,9 @@ namespace neap::apiserver {
 struct Selection {
   api::LabelSelector labels;
   api::FieldSelector fields;
-  std::string prefix;  // of keys
-  std::string key;     // the one key, where metadata.name pins it
+  std::string prefix;      // of keys
+  std::string key;         // the one key, where metadata.name pins it
+  FieldInterest interest;  // by which the objects are found without looking at all of the kind
   bool is_all() const { return labels.empty() && fields.empty(); }
   bool matches(const Json& object) const { return labels.matches(object) && fields.matches(object); }
 };
@@ -90,6 +91,11 @@ class Rest {
   Task<Outcome<Reply>> get(const Request& request);
   Task<Outcome<Reply>> list(const Request& request);
   Outcome<Selection> selection_of(const Request& request) const;
+  // Newest state of what a selection with an interest is about, from the hub; nothing where the hub is not
+  // that far.
+  Task<std::optional<store::ListPage>> list_indexed(const Request& request, const Selection& selection);
+  // Whether the store has come to that revision, which another server may have given out a moment ago.
+  Task<bool> reach(CallContext ctx, Revision revision);
   // rest_write.cc
   // `managed_fields`: an array when server-side apply made the object.
   Task<Outcome<Reply>> create(Request& request, Json managed_fields = nullptr);

@@ -8,12 +8,16 @@
 // 4. An event is parsed and encoded at most once, whoever watches; its objects are never changed.
 // 5. The hub knows the newest text of every object: what an object was before an event decides whether a
 //    selector saw it come or go.
+// 6. An event costs no more than the watchers it may concern: one of a single key, or of the objects with one
+// value in a
+//    field, is found by that.
 #pragma once
 
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -61,6 +65,11 @@ using EventPtr = std::shared_ptr<const ObjectEvent>;
 
 class WatchHub;
 
+// Objects with that text at a dotted path ("spec.node"); an empty path stands for all.
+struct FieldInterest {
+  std::string path, value;
+};
+
 class Watcher {
  public:
   ~Watcher();
@@ -75,11 +84,12 @@ class Watcher {
 
  private:
   friend class WatchHub;
-  Watcher(WatchHub& hub, std::string prefix, Revision after, std::size_t queue_max);
+  Watcher(WatchHub& hub, std::string prefix, FieldInterest interest, Revision after, std::size_t queue_max);
   void offer(const EventPtr& event);
 
   WatchHub* hub_;
   const std::string prefix_;
+  const FieldInterest interest_;
   Revision after_;
   const std::size_t queue_max_;
   std::vector<EventPtr> queue_;
@@ -103,7 +113,10 @@ class WatchHub {
   void abandon();
 
   // Events of keys under `prefix` after that revision; kOutOfRange when the history no longer has them.
-  Result<std::unique_ptr<Watcher>> watch(std::string prefix, Revision after);
+  // A watcher with an interest gets what may concern it, and perhaps more.
+  Result<std::unique_ptr<Watcher>> watch(std::string prefix, Revision after, FieldInterest interest = {});
+  // True when everything up to `revision` is known here; waits a moment for it.
+  Task<bool> reach(CallContext ctx, Revision revision);
   Revision position() const { return position_; }
   std::size_t watchers() const;
 
@@ -115,6 +128,9 @@ class WatchHub {
   const Known* find(std::string_view key) const;
   // Keys under `prefix` behind `key`.
   std::int64_t count_after(std::string_view prefix, std::string_view key) const;
+  // Keys of the kind whose objects have that text at that path, in order. The first question about a path
+  // reads all objects of the kind, those after it cost what they find.
+  const std::set<std::string>& keys_with(const std::string& kind_prefix, const FieldInterest& interest);
   // Visits all keys under `prefix`, in order.
   void for_each(std::string_view prefix,
                 const std::function<void(const std::string& key, const Known&)>& visit) const;
@@ -140,8 +156,24 @@ class WatchHub {
   Revision history_after_{};  // the history holds every event after this
   Revision position_{};
   bool stopped_ = false;
-  // By kind prefix, so that an event visits only watchers of its kind.
-  std::unordered_map<std::string, std::vector<Watcher*>> channels_;
+  using Watchers = std::vector<Watcher*>;
+  // The watchers of one kind.
+  struct Channel {
+    Watchers all;
+    std::unordered_map<std::string, Watchers> by_key;
+    std::map<std::string, std::unordered_map<std::string, Watchers>> by_field;  // path, then value
+  };
+  Watchers& place_of(const Watcher& watcher);
+  void offer(Channel& channel, const EventPtr& event);
+  void forget(const Watcher& watcher);
+  template <class Visit>
+  void each_watcher(Visit visit) const;
+  void index(const EventPtr& event);
+  std::unordered_map<std::string, Channel> channels_;  // by kind prefix
+  // Keys by value, by kind prefix and path.
+  std::map<std::pair<std::string, std::string>, std::unordered_map<std::string, std::set<std::string>>>
+      indexes_;
+  Notifier moved_;
 };
 
 }  // namespace neap::apiserver

@@ -205,5 +205,37 @@ TEST(Watch, a_watcher_that_does_not_read_is_ended_and_nobody_else_notices) {
   }(*slow));
 }
 
+TEST(Watch, objects_found_by_a_field_come_and_go_with_its_value) {
+  World world;
+  const std::string nodes = "/apis/neap.dev/v1/nodes", closed = "?fieldSelector=spec.unschedulable%3Dtrue";
+  const auto names = [&] {
+    std::string out;
+    const auto listed = world.get(nodes + closed);
+    for (const auto& item : find_path(listed.body, {"items"})->get_array())
+      out += fmt::format("{} ", get_string(*find_path(item, {"metadata"}), "name"));
+    return out;
+  };
+  for (const auto* name : {"n1", "n2", "n3"})
+    EXPECT_EQ(world.post(nodes, fmt::format(R"({{"metadata":{{"name":"{}"}},"spec":{{"site":"s"}}}})", name))
+                  .status,
+              201);
+  EXPECT_EQ(names(), "");
+  Watching watching(world, nodes + closed + "&watch=true");
+  Watching other(world, nodes + "?fieldSelector=spec.site%3Dt&watch=true");
+  const auto set = [&](const char* name, bool value) {
+    world.merge(nodes + "/" + name, fmt::format(R"({{"spec":{{"unschedulable":{}}}}})", value));
+  };
+  set("n2", true);
+  set("n1", true);
+  EXPECT_EQ(names(), "n1 n2 ");
+  set("n2", false);
+  world.merge(nodes + "/n3", R"({"metadata":{"labels":{"a":"b"}}})");
+  EXPECT_EQ(names(), "n1 ");
+  world.remove(nodes + "/n1");
+  EXPECT_EQ(names(), "");
+  EXPECT_EQ(watching.line(), "ADDED:n2 ADDED:n1 DELETED:n2 DELETED:n1 ");
+  EXPECT_EQ(other.line(), "");
+}
+
 }  // namespace
 }  // namespace neap::apiserver

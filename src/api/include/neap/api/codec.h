@@ -44,6 +44,9 @@ class LabelSelector {
   std::vector<Term> terms_;
 };
 
+// What a field selector compares: the text of the scalar at a dotted path, empty where there is none.
+std::string field_text(const Json& object, std::string_view path);
+
 class FieldSelector {
  public:
   // "metadata.name=x,spec.node!=y"; `allowed` are the dotted paths that may be used.

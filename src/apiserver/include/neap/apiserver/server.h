@@ -98,6 +98,11 @@ struct ExtraSubresource {
   std::function<Task<Result<Json>>(CallContext, std::string ns, std::string name)> get;
 };
 
+// Asked before a stream or log is served: true when it has answered, because another server holds the
+// connection to the node. Authorization is that server's.
+using StreamForward =
+    std::function<Task<bool>(io::HttpExchange&, const auth::Identity&, const auth::Attributes&)>;
+
 class LogSource;  // log_source.h
 
 // GET or POST .../namespaces/NS/PLURAL/NAME/SUBRESOURCE whose answer is no object: `pods/log` and the like.
@@ -122,6 +127,9 @@ class ApiServer {
     AuditSink audit;
     // None: what changes something, as metadata. Refusals are recorded whatever it says.
     const auth::AuditPolicy* audit_policy = nullptr;
+    // What the server's own upkeep (garbage, expired Events, quotas given back) writes through; null:
+    // `store`.
+    store::Store* upkeep = nullptr;
   };
   struct Options {
     std::uint64_t body_bytes_max = 3u << 20;
@@ -149,11 +157,16 @@ class ApiServer {
   void add_stream(StreamSubresource stream);
   // Serves GET .../allocations/NAME/log and .../pods/NAME/log from there. It must outlive the server.
   void serve_logs(LogSource& logs);
+  void forward_streams(StreamForward forward);
   // Keeps `rbac` equal to the stored roles and bindings. Call before start(); it must outlive the server.
   void keep_rbac(auth::RbacAuthorizer& rbac);
-  // In-process client with the same admission, authorization and audit.
+  // Of several servers on one store, the one that leads does the upkeep. On until it is turned off.
+  void do_upkeep(bool on);
+  // In-process client with the same admission, authorization and audit, whose writes go through `writes`
+  // (null: the server's store), a view of the same store, as a FencedStore is.
   // Must not outlive the server.
-  std::unique_ptr<client::ResourceClient> local_client(auth::Identity identity);
+  std::unique_ptr<client::ResourceClient> local_client(auth::Identity identity,
+                                                       store::Store* writes = nullptr);
   std::size_t open_watches() const;
 
  private:

@@ -52,13 +52,21 @@ struct ControlLoop::Impl {
   std::uint64_t jobs_looked_at = 0;
   Notifier changed;
   TaskGroup tasks;
-  int unsynced = 0;  // kinds that were not listed yet
+  int followed = 0;  // kinds
+  int unsynced = 0;  // of them, those that were not listed in this round yet
+  bool leads = true;
+  bool picture_is_old = false;  // changes were not kept meanwhile
+  // A round ends when this loop takes or loses the lead. With it ends a pass that is under way, whose picture
+  // may be older than what another leader wrote; and what is followed is listed again.
+  std::uint64_t round = 1;
+  CancelSource round_over{tasks.context().cancel};
+  CallContext round_context() const { return tasks.context().with_cancel(round_over.token()); }
 
   // Changes `state` now, and `picture` before the next pass.
   template <class Change>
   void change(Change how) {
     how(state);
-    unpictured.push_back(std::move(how));
+    if (leads) unpictured.push_back(std::move(how));
   }
   template <class T>
   void follow_kind();
@@ -67,7 +75,8 @@ struct ControlLoop::Impl {
   Task<void> follow_leases();
   void follow_documents(const DocumentKind& kind);
   template <class Apply, class Clear>
-  Task<Status> list_and_watch(client::ResourcePath path, Apply apply, Clear clear, bool& synced);
+  Task<Status> list_and_watch(client::ResourcePath path, Apply apply, Clear clear,
+                              std::uint64_t& synced_round);
   template <class Apply, class Clear>
   Task<void> follow_path(client::ResourcePath path, Apply apply, Clear clear);
   Pass view_of(const ClusterState& seen);
@@ -78,8 +87,9 @@ struct ControlLoop::Impl {
 // Lists once, then follows the watch until it ends; the caller comes back for the next round.
 template <class Apply, class Clear>
 Task<Status> ControlLoop::Impl::list_and_watch(client::ResourcePath path, Apply apply, Clear clear,
-                                               bool& synced) {
-  const auto ctx = tasks.context();
+                                               std::uint64_t& synced_round) {
+  const auto ctx = round_context();
+  const auto listing = round;
   std::string revision;
   client::ListOptions list_options{
       .label_selector = {}, .field_selector = {}, .continue_token = {}, .limit = 500};
@@ -93,7 +103,7 @@ Task<Status> ControlLoop::Impl::list_and_watch(client::ResourcePath path, Apply 
     revision = metadata ? get_string(*metadata, "resourceVersion") : "";
     list_options.continue_token = metadata ? get_string(*metadata, "continue") : "";
   } while (!list_options.continue_token.empty());
-  if (!std::exchange(synced, true)) --unsynced;
+  if (std::exchange(synced_round, listing) != listing && listing == round) --unsynced;
   changed.notify_all();
   NEAP_CO_TRY(auto watch, co_await deps.client.watch(ctx, path, {}, revision));
   for (;;) {
@@ -107,11 +117,13 @@ Task<Status> ControlLoop::Impl::list_and_watch(client::ResourcePath path, Apply 
 
 template <class Apply, class Clear>
 Task<void> ControlLoop::Impl::follow_path(client::ResourcePath path, Apply apply, Clear clear) {
-  bool synced = false;
+  std::uint64_t synced_round = 0;
   Duration backoff = 100ms;
   for (;;) {
-    auto status = co_await list_and_watch(path, apply, clear, synced);
+    const auto before = round;
+    auto status = co_await list_and_watch(path, apply, clear, synced_round);
     if (tasks.context().cancel.is_cancelled()) co_return;
+    if (before != round) continue;
     if (status || status.error().code == Code::kOutOfRange) backoff = 100ms;
     if (!co_await sleep_for(deps.runtime.executor(), tasks.context(), backoff)) co_return;
     backoff = std::min<Duration>(backoff * 2, 5s);
@@ -120,7 +132,7 @@ Task<void> ControlLoop::Impl::follow_path(client::ResourcePath path, Apply apply
 
 template <class T>
 void ControlLoop::Impl::follow_kind() {
-  ++unsynced;
+  ++unsynced, ++followed;
   auto apply = [this](const Json& json, bool deleted) {
     auto object = api::from_json<T>(json);
     if (!object) return;  // an object newer than this program: left alone
@@ -140,7 +152,7 @@ void ControlLoop::Impl::follow_kind() {
 }
 
 void ControlLoop::Impl::follow_documents(const DocumentKind& kind) {
-  ++unsynced;
+  ++unsynced, ++followed;
   auto apply = [this, kind = std::string(kind.key)](const Json& json, bool deleted) {
     const auto* metadata = find_path(json, {"metadata"});
     if (!metadata) return;
@@ -203,7 +215,7 @@ Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
           .options = options,
           .state = seen,
           .reserved = reserved,
-          .ctx = tasks.context(),
+          .ctx = round_context(),
           .spending = deps.spending,
           .agenda = nullptr,
           .tasks = nullptr,
@@ -211,6 +223,10 @@ Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
 }
 
 Task<void> ControlLoop::Impl::pass() {
+  if (std::exchange(picture_is_old, false)) {
+    picture = state;
+    unpictured.clear();
+  }
   for (auto& how : std::exchange(unpictured, {})) how(picture);
   const auto now = deps.runtime.executor().now();
   reserved.settle(picture, now);
@@ -226,7 +242,7 @@ Task<void> ControlLoop::Impl::pass() {
       {"training", reconcile_training},   {"services", reconcile_services}};
   for (const auto& [name, step] : kSteps) {
     auto status = co_await step(view);
-    if (tasks.context().cancel.is_cancelled()) co_return;
+    if (view.ctx.cancel.is_cancelled()) co_return;
     if (!status)
       deps.log.warning("a controller could not finish its pass",
                        {{"controller", name}, telemetry::Field(status.error())});
@@ -236,7 +252,7 @@ Task<void> ControlLoop::Impl::pass() {
 Task<void> ControlLoop::Impl::run() {
   for (;;) {
     const auto seen = changed.generation();
-    if (unsynced == 0) co_await pass();
+    if (leads && unsynced == 0) co_await pass();
     if (tasks.context().cancel.is_cancelled()) co_return;
     (void)co_await changed.wait(tasks.context().with_deadline(deps.runtime.executor().now() + options.tick),
                                 seen);
@@ -266,12 +282,25 @@ void ControlLoop::start() {
   i.follow_kind<api::Budget>();
   i.follow_kind<api::Queue>();
   for (const auto& kind : kDocumentKinds) i.follow_documents(kind);
-  ++i.unsynced;
+  ++i.unsynced, ++i.followed;
   i.tasks.spawn(i.follow_leases());
   i.tasks.spawn(i.run());
 }
 Task<void> ControlLoop::stop() { co_await impl_->tasks.stop(); }
 void ControlLoop::abandon() { impl_->tasks.abandon(); }
+void ControlLoop::lead(bool leads) {
+  auto& i = *impl_;
+  if (i.leads == leads) return;
+  i.leads = leads;
+  ++i.round;
+  i.unsynced = i.followed;
+  i.picture_is_old = true;
+  i.unpictured.clear();
+  i.reserved = {};
+  i.agenda.note_everything();
+  auto over = std::exchange(i.round_over, CancelSource(i.tasks.context().cancel));
+  over.cancel();
+}
 const ClusterState& ControlLoop::state() const { return impl_->state; }
 std::uint64_t ControlLoop::jobs_looked_at() const { return impl_->jobs_looked_at; }
 Result<Json> ControlLoop::what_if(const Json& object, const std::string& project, Duration duration) const {

@@ -66,6 +66,7 @@ class Cluster {
   client::FakeResourceClient& client() { return client_; }
   const ControlLoop& loop() const { return *loop_; }
   FixedSpending& spending() { return spending_; }
+  ControlLoop& loop() { return *loop_; }
   void pass(Duration time = 3s) { sim_.run_for(time); }
   const std::vector<Json>& decisions() const { return decisions_; }
 

@@ -203,5 +203,24 @@ TEST_F(Training, a_gang_that_does_not_get_ready_is_taken_back_in_time) {
   EXPECT_EQ(phase("gang"), "Draining");
 }
 
+TEST_F(Training, only_the_leading_loop_writes_and_a_new_leader_begins_with_what_is_there) {
+  cluster.loop().lead(false);
+  cluster.create(cluster.job("gang", 2, 2));
+  cluster.pass();
+  EXPECT_EQ(phase("gang"), "Pending");
+  EXPECT_FALSE(cluster.find<Allocation>("gang-e1-0"));
+  EXPECT_EQ(cluster.loop().state().all<TrainingJob>().size(), 1u) << "it follows all the same";
+  cluster.loop().lead(true);
+  cluster.pass();
+  EXPECT_EQ(phase("gang"), "Reserved");
+  cluster.loop().lead(false);
+  for (const auto* name : {"gang-e1-0", "gang-e1-1"}) cluster.set_phase(name, "Prepared");
+  EXPECT_EQ(phase("gang"), "Reserved");
+  cluster.loop().lead(true);
+  cluster.pass();
+  EXPECT_EQ(phase("gang"), "Running");
+  EXPECT_FALSE(cluster.find<Allocation>("gang-e2-0")) << "nothing is placed twice";
+}
+
 }  // namespace
 }  // namespace neap::controllers

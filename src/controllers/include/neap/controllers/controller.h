@@ -47,6 +47,10 @@ class ControlLoop {
   void start();
   Task<void> stop();
   void abandon();  // simulated crash
+  // Of several servers' loops one leads: passes run only there, and only after everything was listed anew, so
+  // that nothing which another leader wrote before is unknown. The others follow the state. Leads until told
+  // otherwise.
+  void lead(bool leads);
   const ClusterState& state() const;
   // How many times a pass looked at a job since the start: what the loop's work grows with.
   std::uint64_t jobs_looked_at() const;

@@ -4,11 +4,14 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "certificate_renewal.h"
 #include "neap/agent/agent.h"
 #include "neap/agent/data_plane.h"
 #include "neap/agent/log_relay.h"
 #include "neap/client/http_client.h"
+#include "neap/crypto/digest.h"
 #include "neap/inference/onnx_engine.h"
 #include "neap/store/sqlite_store.h"
 #include "peer_door.h"
@@ -27,6 +30,21 @@ Result<io::Endpoint> parse_server(std::string_view url) {
   if (url.starts_with("https://")) url.remove_prefix(8);
   while (url.ends_with('/')) url.remove_suffix(1);
   return io::Endpoint::parse(url);
+}
+// In an order of the node's own, so that the nodes of an installation spread over its servers.
+Result<std::vector<io::Endpoint>> parse_servers(std::string_view urls, std::string_view node) {
+  std::vector<io::Endpoint> out;
+  while (!urls.empty()) {
+    const auto comma = std::min(urls.find(','), urls.size());
+    NEAP_TRY(auto one, parse_server(urls.substr(0, comma)));
+    out.push_back(std::move(one));
+    urls.remove_prefix(std::min(comma + 1, urls.size()));
+  }
+  if (out.empty())
+    return fail(Code::kInvalidArgument, "agent.server", "--server is empty; give https://HOST:PORT");
+  const std::uint8_t first = std::uint8_t(crypto::sha256(node).to_string().back());
+  std::ranges::rotate(out, out.begin() + std::ptrdiff_t(first % out.size()));
+  return out;
 }
 
 // "10.0.0.7:8443" as others reach it.
@@ -81,13 +99,18 @@ struct AgentProcess::Impl {
 
 Task<Status> AgentProcess::Impl::open_state() {
   NEAP_CO_TRY_VOID(runtime.files().make_directories(options.state_directory, 0700));
-  NEAP_CO_TRY(const auto address, parse_server(options.server));
-  NEAP_CO_TRY(auto identity, co_await load_or_join(runtime, {.directory = path("identity"),
-                                                             .node = options.node,
-                                                             .site = options.site,
-                                                             .capacity_type = options.capacity_type,
-                                                             .token_file = options.token_file,
-                                                             .server = address}));
+  NEAP_CO_TRY(const auto servers, parse_servers(options.server, options.node));
+  Result<AgentIdentity> joined = fail(Code::kUnavailable, "agent.join", "no server was asked");
+  for (const auto& address : servers) {
+    joined = co_await load_or_join(runtime, {.directory = path("identity"),
+                                             .node = options.node,
+                                             .site = options.site,
+                                             .capacity_type = options.capacity_type,
+                                             .token_file = options.token_file,
+                                             .server = address});
+    if (joined || joined.error().code != Code::kUnavailable) break;
+  }
+  NEAP_CO_TRY(auto identity, std::move(joined));
   credentials.emplace(std::move(identity));
   store::SqliteStoreOptions store_options;
   store_options.directory = path("store");
@@ -113,9 +136,14 @@ Task<Status> AgentProcess::Impl::open_state() {
 }
 
 Task<Status> AgentProcess::Impl::connect() {
-  NEAP_CO_TRY(const auto address, parse_server(options.server));
-  NEAP_CO_TRY(auto tls, credentials->client_context(address.host));
-  io::HttpClientOptions http{.tls = tls};
+  NEAP_CO_TRY(const auto servers, parse_servers(options.server, options.node));
+  const auto& address = servers.front();
+  io::HttpClientOptions http;
+  NEAP_CO_TRY(http.tls, credentials->client_context(address.host));
+  for (std::size_t i = 1; i < servers.size(); ++i) {
+    NEAP_CO_TRY(auto other, credentials->client_context(servers[i].host));
+    http.alternates.push_back({servers[i], std::move(other)});
+  }
   api = std::make_unique<client::HttpResourceClient>(runtime, address, http, "");
   server = std::make_unique<io::HttpClient>(runtime, address, http);
   gate = std::make_unique<agent::EgressGate>(agent::EgressGate::Dependencies{.runtime = runtime,

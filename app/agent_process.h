@@ -14,7 +14,7 @@ namespace neap::app {
 struct AgentProcessOptions {
   std::string state_directory, data_directory;
   std::string node, site, capacity_type = "owned";
-  std::string server;      // https://host:port
+  std::string server;      // https://host:port, or several, separated by commas
   std::string token_file;  // of the first start
   std::string listen = "127.0.0.1:0", peer_listen = "127.0.0.1:0";
   std::string advertise_host;           // where others reach both; empty: the addresses listened on

@@ -71,8 +71,13 @@ Task<Status> Border::append(Json entry) {
   if (entry.is_object() && !entry.get_object().contains("time"))
     entry.get_object()["time"] = format_rfc3339(deps_.runtime.clock().wall(), 3);
   learn(entry);
-  auto appended = co_await deps_.audit.append(std::move(entry));
-  if (!appended) co_return fail(std::move(appended).error(), "writing the audit ledger");
+  Status recorded = ok();
+  if (deps_.stream) {
+    recorded = co_await deps_.stream->append(std::move(entry));
+  } else if (auto appended = co_await deps_.audit.append(std::move(entry)); !appended) {
+    recorded = fail(std::move(appended).error());
+  }
+  if (!recorded) co_return fail(std::move(recorded).error(), "writing the audit ledger");
   co_return ok();
 }
 
@@ -253,6 +258,8 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
     co_return fail(Code::kUnavailable, "audit.shipment.node",
                    fmt::format("node \"{}\" is not known here (yet); send the entries again", node));
   const std::string site = who->spec.site;
+  // The node may have shipped to another server before.
+  if (deps_.stream) NEAP_CO_TRY_VOID(co_await deps_.stream->catch_up({}));
   // A node that was set up anew under its name counts from the beginning again.
   const std::pair stream(node, std::string(get_string(shipment, "ledger").substr(0, kLedgerIdMax)));
   if (!next_.contains(stream) && std::ranges::count(next_, node, [](const auto& known) {
@@ -302,6 +309,7 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
 }
 
 Task<Result<Json>> Border::list(std::string type, std::size_t max) {
+  if (deps_.stream) NEAP_CO_TRY_VOID(co_await deps_.stream->catch_up({}));
   std::deque<Json> newest;
   const auto size = deps_.audit.size();
   for (std::uint64_t at = 0; at < size;) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "ledger_stream.h"
 #include "neap/controllers/controller.h"
 #include "neap/controllers/metering.h"
 #include "neap/dataguard/dataguard.h"
@@ -30,6 +31,7 @@ class Border {
   struct Dependencies {
     io::Runtime& runtime;
     ledger::Ledger& audit;
+    LedgerStream* stream = nullptr;  // what audit is a copy of, where other servers record, too
     controllers::Metering& metering;
     const controllers::ClusterState& state;
     telemetry::Logger& log;
@@ -37,6 +39,8 @@ class Border {
   Border(Dependencies deps, std::string site) : deps_(deps), site_(std::move(site)) {}
 
   Task<Status> restore();
+  // Takes note of an entry that is on record.
+  void learn(const Json& entry);
   const std::string& site() const { return site_; }
   // What a blob is, from now on and after restarts.
   Task<Status> describe_blob(std::string digest, BlobFacts facts);
@@ -67,7 +71,6 @@ class Border {
 
  private:
   void attribute(BlobFacts& facts, const std::string& node) const;
-  void learn(const Json& entry);
   void learn_crossing(const Json& entry);
   Task<Status> bill(Json entry, std::string id);
 

@@ -41,6 +41,18 @@ Task<Status> JoinDesk::restore() {
   co_return ok();
 }
 
+Task<Status> JoinDesk::refresh(std::string token) {
+  const auto parsed = auth::JoinToken::parse(token);
+  if (!parsed) co_return ok();
+  NEAP_CO_TRY(const auto stored, co_await deps_.store.get({}, std::string(kTokenPrefix) + parsed->id));
+  tokens_.erase(parsed->id);
+  if (!stored) co_return ok();
+  NEAP_CO_TRY(const auto json, parse_json(stored->value));
+  NEAP_CO_TRY(auto record, auth::JoinTokenRecord::from_json(json));
+  tokens_.add(std::move(record));
+  co_return ok();
+}
+
 Task<void> JoinDesk::serve_tokens(io::HttpExchange& exchange) {
   co_await reply_json(exchange, [this](Json body) { return mint(std::move(body)); });
 }
@@ -192,6 +204,7 @@ Task<Result<Json>> JoinDesk::try_join(Json body, std::string peer_host) {
     co_return fail(Code::kPermissionDenied, "join.name",
                    fmt::format("\"{}\" is a name of the server itself; give the node another", claim.node));
   const std::string token(get_string(body, "token"));
+  NEAP_CO_TRY_VOID(co_await refresh(token));
   NEAP_CO_TRY(const auto record, tokens_.check(token, claim, deps_.runtime.clock().wall()));
   if (!joining_.insert(claim.node).second)
     co_return fail(Code::kUnavailable, "join.twice",

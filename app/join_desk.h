@@ -56,6 +56,8 @@ class JoinDesk {
   Task<Result<Json>> mint(Json body);
   Task<Result<Json>> join(Json body, std::string peer_host);
   Task<Result<Json>> try_join(Json body, std::string peer_host);
+  // The token as the store has it now: another server may have made or taken it.
+  Task<Status> refresh(std::string token);
   Task<Status> check_name(auth::JoinClaim claim, auth::JoinTokenRecord record);
   Task<Result<Json>> renew(std::string node, Json body, std::string peer_host);
   Task<Result<Json>> try_renew(std::string node, Json body, std::string peer_host);

@@ -73,6 +73,14 @@ int run_server(int argc, char** argv) {
   app.add_option("--listen", options.listen, "ADDRESS:PORT")->capture_default_str();
   app.add_option("--site", options.site, "Site the server belongs to")->capture_default_str();
   app.add_option("--name", options.names, "Further DNS name or IP address for the server certificate");
+  app.add_option(
+      "--identity", options.identity_directory,
+      "Directory of the installation's keys, where several servers share them (default: STATE/identity)");
+  app.add_option(
+      "--content", options.content_directory,
+      "Directory of the registry's blobs, on a file system that all servers see (default: STATE/content)");
+  app.add_option("--advertise", options.advertise,
+                 "HOST:PORT under which other servers reach this one, where it differs from --listen");
   std::string life = "720h";
   app.add_option("--node-certificate-life", life,
                  "How long a node's certificate is good; nodes renew theirs at two thirds of it")
@@ -99,6 +107,8 @@ int run_server(int argc, char** argv) {
     return 2;
   }
   options.state_directory = absolute(options.state_directory);
+  for (auto* directory : {&options.identity_directory, &options.content_directory})
+    if (!directory->empty()) *directory = absolute(*directory);
   const auto parsed = parse_duration(life);
   if (!parsed || *parsed < kCertificateLifeMin || *parsed > kCertificateLifeMax) {
     std::fprintf(stderr, "neap: --node-certificate-life \"%s\" must be a duration from 5s to 8760h\n",
@@ -120,7 +130,8 @@ int run_agent(int argc, char** argv) {
   app.add_option("--site", options.site, "Site this node stands in")->required();
   app.add_option("--capacity-type", options.capacity_type, "owned, reserved, on-demand or spot")
       ->capture_default_str();
-  app.add_option("--server", options.server, "https://HOST:PORT")->required();
+  app.add_option("--server", options.server, "https://HOST:PORT, or several, separated by commas")
+      ->required();
   app.add_option("--token-file", options.token_file, "File with a join token; needed for the first start");
   app.add_option("--listen", options.listen, "ADDRESS:PORT for inference clients of the site")
       ->capture_default_str();

@@ -51,20 +51,27 @@ bool is_ip(const std::string& text) {
 
 }  // namespace
 
-Result<ServerIdentity> ServerIdentity::load_or_create(io::Runtime& runtime, const std::string& directory,
+std::string ServerIdentity::installation() const {
+  return crypto::sha256(signing_key.public_key().to_pem() + authority.certificate_pem() +
+                        crypto::sha256(admin_token).to_string())
+      .to_string();
+}
+
+Result<ServerIdentity> ServerIdentity::load_or_create(io::Runtime& runtime, const std::string& shared,
+                                                      const std::string& own,
                                                       const std::vector<std::string>& addresses) {
   auto& files = runtime.files();
   const auto now = runtime.clock().wall();
-  NEAP_TRY_VOID(files.make_directories(directory, 0700));
-  NEAP_TRY(auto authority, load_authority(runtime, directory));
-  NEAP_TRY(auto signing_key, load_signing_key(runtime, directory));
+  NEAP_TRY_VOID(files.make_directories(own, 0700));
+  NEAP_TRY_VOID(files.make_directories(shared, 0700));
+  NEAP_TRY(auto authority, load_authority(runtime, shared));
+  NEAP_TRY(auto signing_key, load_signing_key(runtime, shared));
   ServerIdentity out{.authority = std::move(authority),
                      .certificate_pem = {},
                      .private_key_pem = {},
                      .signing_key = std::move(signing_key),
                      .admin_token = {}};
-  const auto certificate = directory + "/server.pem", key = directory + "/server.key",
-             token = directory + "/admin.token";
+  const auto certificate = own + "/server.pem", key = own + "/server.key", token = shared + "/admin.token";
   if (files.exists(key)) {
     NEAP_TRY(out.private_key_pem, files.read_file(key));
   }

@@ -1,6 +1,8 @@
 // What a server is: its authority, its own certificate, its signing key, and the administrator's token.
 //
 // Made once below STATE/identity (mode 0600) and loaded ever after; everything here survives upgrades.
+// Authority, signing key and token are the installation's: servers that share a store hold the same ones, in
+// copies or in one directory that all of them see. The certificate of the listener is each server's own.
 #pragma once
 
 #include <string>
@@ -19,8 +21,13 @@ struct ServerIdentity {
   crypto::PrivateKey signing_key;                // models, ledgers, tokens
   std::string admin_token;
 
-  // `addresses`: IP addresses and DNS names clients use; a change issues a new server certificate.
-  static Result<ServerIdentity> load_or_create(io::Runtime& runtime, const std::string& directory,
+  // What all servers of an installation share, as one word: it changes with any of the keys.
+  std::string installation() const;
+
+  // `addresses`: IP addresses and DNS names clients use; a change issues a new server certificate. `shared`:
+  // where the installation's keys are; `own`: where this server's are.
+  static Result<ServerIdentity> load_or_create(io::Runtime& runtime, const std::string& shared,
+                                               const std::string& own,
                                                const std::vector<std::string>& addresses);
 };
 

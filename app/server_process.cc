@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <optional>
 
 #include "border.h"
 #include "console.h"
 #include "join_desk.h"
 #include "neap/api/kind.h"
+#include "neap/apiserver/leader_election.h"
 #include "neap/apiserver/server.h"
 #include "neap/auth/node_authorizer.h"
 #include "neap/auth/rbac.h"
@@ -21,6 +23,7 @@
 #include "registry_publisher.h"
 #include "registry_route.h"
 #include "server_identity.h"
+#include "server_peers.h"
 #include "usage_export.h"
 
 namespace neap::app {
@@ -28,6 +31,8 @@ namespace {
 
 // Issuer and audience of ServiceAccount tokens: they are for this installation's API and nothing else.
 constexpr auto kTokenIssuer = "neap";
+// The key whose revision is the term of the server that leads.
+constexpr auto kFenceKey = "/leadership/controllers";
 
 // Console sessions first, then what the API's own authenticator knows.
 class ServerAuthenticator final : public apiserver::Authenticator {
@@ -45,8 +50,13 @@ class ServerAuthenticator final : public apiserver::Authenticator {
                                                                 .signed_tokens = std::move(issued)});
   }
   void use(const Console* console) { console_ = console; }
+  void use(const ServerPeers* peers) { peers_ = peers; }
   Result<auth::Identity> authenticate(const io::HttpRequest& request,
                                       const io::PeerCertificate* certificate) const override {
+    if (peers_) {
+      NEAP_TRY(auto forwarded, peers_->forwarded_by_peer(request));
+      if (forwarded) return *std::move(forwarded);
+    }
     if (console_ && !certificate)
       if (auto who = console_->identify(request)) return *std::move(who);
     // Registry clients know basic authentication only: the password is the token.
@@ -64,6 +74,7 @@ class ServerAuthenticator final : public apiserver::Authenticator {
   const auth::BearerTokenTable& tokens_;
   std::optional<apiserver::StandardAuthenticator> standard_;
   const Console* console_ = nullptr;
+  const ServerPeers* peers_ = nullptr;
 };
 
 // The loop needs a publisher at birth, the publisher the border, the border the loop's state.
@@ -90,7 +101,12 @@ struct ServerProcess::Impl {
         tasks(r.executor()) {}
 
   Task<Status> open_state(const io::Endpoint& address);
+  Result<ServerIdentity> load_identity() {
+    const auto shared = options.identity_directory.empty() ? path("identity") : options.identity_directory;
+    return ServerIdentity::load_or_create(runtime, shared, path("identity"), names);
+  }
   Task<Status> open_ledgers();
+  Task<Status> open_streams();
   // What is on the disk is uncertain now; a fresh start reads it again.
   void storage_failed(const Error& error) {
     log.error("the disk failed a write; this process ends, a restart reads what is there",
@@ -100,8 +116,17 @@ struct ServerProcess::Impl {
   Task<void> record(apiserver::AuditRecord entry);
   Task<Status> start_api();
   Task<Status> start_data_plane();
+  // A server with a store of its own always leads.
+  bool leads() const { return !election || election->leads(); }
+  void join_election();
+  Task<Status> meet_peers();
   Task<Status> permit_mount(io::HttpExchange& exchange, std::string from, artifacts::RegistryAction action);
   void add_routes();
+  Task<void> serve_ledger(io::HttpExchange& exchange);
+  Task<void> serve_node(io::HttpExchange& exchange, const auth::Identity& who);
+  Task<bool> forward_stream(io::HttpExchange& exchange, const auth::Identity& who,
+                            const auth::Attributes& what);
+  Task<Status> bill();
   Task<void> keep_metering();
   Task<void> keep_certificate();
   Status write_files(const io::Endpoint& address);
@@ -115,7 +140,10 @@ struct ServerProcess::Impl {
   // Last to go: it also keeps the ledgers to one process.
   std::unique_ptr<store::DirectoryLock> store_lock;
   std::unique_ptr<store::Store> store;
+  std::optional<store::FencedStore> fenced;  // where the store is one that others may share
   std::unique_ptr<ledger::Ledger> audit, usage, decisions;
+  std::unique_ptr<LedgerStream> audit_stream, usage_stream, decision_stream;
+  std::unique_ptr<ServerPeers> peers;
   auth::BearerTokenTable tokens;
   auth::NodeAuthorizer node_authorizer;
   auth::RbacAuthorizer rbac;
@@ -124,12 +152,14 @@ struct ServerProcess::Impl {
   PolicyAdmission policy_admission;
   std::unique_ptr<apiserver::ApiServer> api;
   std::unique_ptr<client::ResourceClient> admin_client;
+  std::unique_ptr<client::ResourceClient> leader_client;  // writes while this server leads
   std::unique_ptr<artifacts::ArtifactStore> blobs;
   std::unique_ptr<artifacts::RepositoryTable> repositories;
   std::unique_ptr<artifacts::OciRegistry> registry;
   std::unique_ptr<controllers::Metering> metering;
   LatePublisher publisher_slot;
   std::unique_ptr<controllers::ControlLoop> loop;
+  std::unique_ptr<apiserver::LeaderElection> election;
   std::unique_ptr<Border> border;
   std::unique_ptr<RegistryPublisher> publisher;
   std::unique_ptr<RegistryRoute> registry_route;
@@ -150,7 +180,11 @@ Task<Status> ServerProcess::Impl::open_state(const io::Endpoint& listen) {
   names = options.names;
   names.push_back(listen.host);
   if (listen.host == "127.0.0.1") names.push_back("localhost");
-  NEAP_CO_TRY(identity, ServerIdentity::load_or_create(runtime, path("identity"), names));
+  if (!options.advertise.empty()) {
+    NEAP_CO_TRY(const auto advertised, io::Endpoint::parse(options.advertise));
+    names.push_back(advertised.host);
+  }
+  NEAP_CO_TRY(identity, load_identity());
   tokens.add(identity->admin_token,
              {.user = "admin",
               .groups = {std::string(auth::kMastersGroup), std::string(auth::kAuthenticatedGroup)},
@@ -158,7 +192,8 @@ Task<Status> ServerProcess::Impl::open_state(const io::Endpoint& listen) {
               .authenticated = true});
   NEAP_CO_TRY(auto opened, co_await open_server_store(
                                runtime, options.store, path("store"),
-                               crypto::sha256(identity->signing_key.public_key().to_pem()).to_string(),
+                               {crypto::sha256(identity->signing_key.public_key().to_pem()).to_string(),
+                                identity->installation()},
                                [this](const Error& error) { storage_failed(error); }));
   store_lock = std::move(opened.lock);
   store = std::move(opened.store);
@@ -176,18 +211,53 @@ Task<Status> ServerProcess::Impl::open_ledgers() {
   NEAP_CO_TRY(audit, co_await open("audit"));
   NEAP_CO_TRY(usage, co_await open("usage"));
   NEAP_CO_TRY(decisions, co_await open("decisions"));
+  NEAP_CO_TRY_VOID(co_await open_streams());
   auto append = [this](Json entry) -> Task<Status> {
-    auto appended = co_await usage->append(std::move(entry));
+    // What allocations held is billed by the server that leads, and by no other.
+    const bool is_of_leader = fenced && get_int(entry, "until") > 0;
+    auto appended = co_await (is_of_leader ? usage_stream->append_through(*fenced, std::move(entry))
+                                           : usage_stream->append(std::move(entry)));
     if (!appended) co_return fail(std::move(appended).error(), "writing the usage ledger");
     co_return ok();
   };
   metering = std::make_unique<controllers::Metering>(std::move(append), runtime.clock());
   for (std::uint64_t at = 0; at < usage->size();) {
     NEAP_CO_TRY(const auto entries, co_await usage->read(at, 1000));
-    for (const auto& entry : entries) NEAP_CO_TRY_VOID(metering->restore(entry.body, entry.time));
+    for (const auto& entry : entries)
+      NEAP_CO_TRY_VOID(metering->restore(entry.body, LedgerStream::recorded_at(entry.body, entry.time)));
     if (entries.empty()) break;
     at = entries.back().sequence + 1;
   }
+  co_return ok();
+}
+
+// What other servers recorded while this one was away comes in before anything is read from the ledgers.
+Task<Status> ServerProcess::Impl::open_streams() {
+  store::Store* const shared = options.store.is_shared() ? store.get() : nullptr;
+  if (shared) fenced.emplace(*store, kFenceKey);
+  peers = std::make_unique<ServerPeers>(
+      ServerPeers::Dependencies{.runtime = runtime, .store = *store, .log = log},
+      ServerPeers::Options{.roots_pem = identity->authority.certificate_pem(),
+                           .token = identity->admin_token,
+                           .signing_key = identity->signing_key});
+  if (fenced) authenticator.use(peers.get());
+  const auto fetch = [this](std::string name, std::uint64_t from) {
+    return peers->fetch_ledger(std::move(name), from);
+  };
+  const auto make = [&](ledger::Ledger& own, std::string name) {
+    return std::make_unique<LedgerStream>(
+        LedgerStream::Dependencies{.runtime = runtime,
+                                   .own = own,
+                                   .shared = shared,
+                                   .log = log,
+                                   .on_failure = [this](const Error& error) { storage_failed(error); }},
+        std::move(name));
+  };
+  audit_stream = make(*audit, "audit");
+  usage_stream = make(*usage, "usage");
+  decision_stream = make(*decisions, "decisions");
+  for (auto* stream : {&audit_stream, &usage_stream, &decision_stream})
+    NEAP_CO_TRY_VOID(co_await (*stream)->open(fetch));
   co_return ok();
 }
 
@@ -215,6 +285,7 @@ Task<void> ServerProcess::Impl::record(apiserver::AuditRecord entry) {
 }
 
 Task<Status> ServerProcess::Impl::start_api() {
+  store::Store* const of_leader = fenced ? &*fenced : nullptr;
   api = std::make_unique<apiserver::ApiServer>(
       apiserver::ApiServer::Dependencies{
           .runtime = runtime,
@@ -223,16 +294,20 @@ Task<Status> ServerProcess::Impl::start_api() {
           .authenticator = authenticator,
           .authorizer = authorizer,
           .admission = {&policy_admission},
-          .audit = [this](apiserver::AuditRecord entry) { return record(std::move(entry)); }},
+          .audit = [this](apiserver::AuditRecord entry) { return record(std::move(entry)); },
+          .upkeep = of_leader},
       apiserver::ApiServer::Options{
           .token_issuer = apiserver::TokenIssuer{identity->signing_key, kTokenIssuer, kTokenIssuer}});
   authenticator.use({identity->signing_key.public_key(), kTokenIssuer, kTokenIssuer});
   api->keep_rbac(rbac);
+  api->do_upkeep(!fenced);
   NEAP_CO_TRY_VOID(co_await api->start());
-  admin_client = api->local_client({.user = "system:controllers",
-                                    .groups = {std::string(auth::kMastersGroup)},
-                                    .node = {},
-                                    .authenticated = true});
+  const auth::Identity own{.user = "system:controllers",
+                           .groups = {std::string(auth::kMastersGroup)},
+                           .node = {},
+                           .authenticated = true};
+  admin_client = api->local_client(own);
+  leader_client = api->local_client(own, of_leader);
   co_return ok();
 }
 
@@ -247,7 +322,9 @@ Task<Status> ServerProcess::Impl::permit_mount(io::HttpExchange& exchange, std::
 }
 
 Task<Status> ServerProcess::Impl::start_data_plane() {
-  NEAP_CO_TRY(blobs, artifacts::ArtifactStore::open(runtime, {.root = path("content")}));
+  NEAP_CO_TRY(blobs, artifacts::ArtifactStore::open(
+                         runtime, {.root = options.content_directory.empty() ? path("content")
+                                                                             : options.content_directory}));
   repositories = std::make_unique<artifacts::RepositoryTable>(*blobs);
   registry = std::make_unique<artifacts::OciRegistry>(
       *blobs, *repositories, artifacts::OciRegistryOptions{},
@@ -255,7 +332,8 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
         return permit_mount(exchange, std::move(repository), action);
       });
   auto decide_log = [this](Json entry) -> Task<Status> {
-    auto appended = co_await decisions->append(std::move(entry));
+    auto appended = co_await (fenced ? decision_stream->append_through(*fenced, std::move(entry))
+                                     : decision_stream->append(std::move(entry)));
     if (!appended) co_return fail(std::move(appended).error(), "writing the decisions ledger");
     co_return ok();
   };
@@ -263,17 +341,26 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
   loop_options.server_site = options.site;
   loop = std::make_unique<controllers::ControlLoop>(
       controllers::ControlLoop::Dependencies{.runtime = runtime,
-                                             .client = *admin_client,
+                                             .client = *leader_client,
                                              .publisher = publisher_slot,
                                              .decisions = decide_log,
                                              .log = log,
                                              .spending = metering.get()},
       loop_options);
-  border = std::make_unique<Border>(
-      Border::Dependencies{
-          .runtime = runtime, .audit = *audit, .metering = *metering, .state = loop->state(), .log = log},
-      options.site);
+  border = std::make_unique<Border>(Border::Dependencies{.runtime = runtime,
+                                                         .audit = *audit,
+                                                         .stream = audit_stream.get(),
+                                                         .metering = *metering,
+                                                         .state = loop->state(),
+                                                         .log = log},
+                                    options.site);
   NEAP_CO_TRY_VOID(co_await border->restore());
+  NEAP_CO_TRY_VOID(audit_stream->follow([this](const Json& entry, WallTime) { border->learn(entry); }));
+  NEAP_CO_TRY_VOID(usage_stream->follow([this](const Json& entry, WallTime at) {
+    if (auto learnt = metering->restore(entry, at); !learnt)
+      log.error("a bill line of another server is not counted here", {telemetry::Field(learnt.error())});
+  }));
+  NEAP_CO_TRY_VOID(decision_stream->follow([](const Json&, WallTime) {}));
   publisher =
       std::make_unique<RegistryPublisher>(runtime, *blobs, *repositories, *border, identity->signing_key);
   publisher_slot.inner = publisher.get();
@@ -298,6 +385,50 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
   co_return co_await join_desk->restore();
 }
 
+// The agent's waiting connection says where its node is reached.
+Task<void> ServerProcess::Impl::serve_node(io::HttpExchange& exchange, const auth::Identity& who) {
+  if (!who.node.empty()) co_await peers->note_node(who.node);
+  co_await streams->serve(exchange, who);
+}
+
+Task<bool> ServerProcess::Impl::forward_stream(io::HttpExchange& exchange, const auth::Identity& who,
+                                               const auth::Attributes& what) {
+  // Forwarded once: where it is not here either, it is nowhere.
+  if (const auto forwarded = peers->forwarded_by_peer(exchange.request()); !forwarded || *forwarded)
+    co_return false;
+  const auto object = co_await admin_client->get(
+      exchange.context(), client::TypedClient<api::Allocation>::path(what.namespace_, what.name));
+  const auto allocation =
+      object ? api::from_json<api::Allocation>(*object) : Result<api::Allocation>(fail(object.error()));
+  const auto address = allocation ? peers->server_of(allocation->spec.node) : std::string();
+  if (address.empty()) co_return false;
+  co_await peers->forward(exchange, who, address);
+  co_return true;
+}
+
+// GET /neap/v1/ledgers/NAME?from=SEQUENCE -> {"entries": [...]}, for servers that were away.
+Task<void> ServerProcess::Impl::serve_ledger(io::HttpExchange& exchange) {
+  const auto name = exchange.request().path.substr(std::string_view("/neap/v1/ledgers/").size());
+  std::uint64_t from = 0;
+  const auto asked = exchange.request().query_value("from");
+  std::from_chars(asked.data(), asked.data() + asked.size(), from);
+  ledger::Ledger* const one = name == "audit"       ? audit.get()
+                              : name == "usage"     ? usage.get()
+                              : name == "decisions" ? decisions.get()
+                                                    : nullptr;
+  co_await reply_json(exchange, [one, from](Json) -> Task<Result<Json>> {
+    if (!one) co_return fail(Code::kNotFound, "ledger.unknown", "the ledgers are audit, usage and decisions");
+    NEAP_CO_TRY(auto entries, co_await one->read(from, ServerPeers::kLedgerPage));
+    JsonArray bodies;
+    for (auto& entry : entries) {
+      if (entry.body.is_object() && !entry.body.get_object().contains("time"))
+        entry.body.get_object()["time"] = format_rfc3339(entry.time, 3);
+      bodies.push_back(std::move(entry.body));
+    }
+    co_return Json{{"entries", std::move(bodies)}};
+  });
+}
+
 void ServerProcess::Impl::add_routes() {
   streams = std::make_unique<NodeStreams>(runtime, *admin_client);
   api->serve_logs(*streams);
@@ -316,9 +447,13 @@ void ServerProcess::Impl::add_routes() {
                   }});
   api->add_route(
       {.prefix = "/agent/v1/nodes/", .authorize = true, .handler = [this](io::HttpExchange& e, Who who) {
-         return NodeStreams::is_path(e.request().path) ? streams->serve(e, who)
+         return NodeStreams::is_path(e.request().path) ? serve_node(e, who)
                                                        : join_desk->serve_renewal(e, who);
        }});
+  if (fenced)
+    api->forward_streams([this](io::HttpExchange& e, Who who, const auth::Attributes& what) {
+      return forward_stream(e, who, what);
+    });
   api->add_route({.prefix = "/neap/v1/console-codes",
                   .authorize = true,
                   .handler = [this](io::HttpExchange& e, Who who) { return console->serve_codes(e, who); }});
@@ -341,6 +476,9 @@ void ServerProcess::Impl::add_routes() {
                     std::string type(e.request().query_value("type"));
                     return reply_json(e, [this, type](Json) { return border->list(type, 10'000); });
                   }});
+  api->add_route({.prefix = "/neap/v1/ledgers/",
+                  .authorize = true,
+                  .handler = [this](io::HttpExchange& e, Who) { return serve_ledger(e); }});
   api->add_route(
       {.prefix = "/ledger/v1/nodes/", .authorize = true, .handler = [this](io::HttpExchange& e, Who who) {
          std::string node = who.node;
@@ -366,10 +504,46 @@ void ServerProcess::Impl::add_routes() {
     api->add_subresource({.plural = plural, .subresource = "explain", .get = explain(plural)});
 }
 
+void ServerProcess::Impl::join_election() {
+  if (!fenced) return;
+  loop->lead(false);
+  election = std::make_unique<apiserver::LeaderElection>(
+      apiserver::LeaderElection::Dependencies{.runtime = runtime,
+                                              .store = *store,
+                                              .fence = *fenced,
+                                              .changed =
+                                                  [this](bool now_leads) {
+                                                    log.info(now_leads ? "this server leads now"
+                                                                       : "this server leads no more");
+                                                    loop->lead(now_leads);
+                                                    api->do_upkeep(now_leads);
+                                                  }},
+      apiserver::LeaderElection::Options{.holder = address + "_" + runtime.random().hex(8)});
+  election->start();
+}
+
+Task<Status> ServerProcess::Impl::meet_peers() {
+  if (!fenced) co_return ok();
+  NEAP_CO_TRY_VOID(co_await peers->start());
+  co_return co_await peers->announce(options.advertise.empty() ? address : options.advertise);
+}
+
+// One round of what the leader does beside its controllers.
+Task<Status> ServerProcess::Impl::bill() {
+  // What the leader before billed must be known.
+  NEAP_CO_TRY_VOID(co_await usage_stream->catch_up(tasks.context()));
+  NEAP_CO_TRY_VOID(co_await metering->bill_allocations(loop->state()));
+  if (fenced)
+    for (auto* stream : {&audit_stream, &usage_stream, &decision_stream})
+      NEAP_CO_TRY_VOID(co_await (*stream)->forget_old(*fenced));
+  co_return ok();
+}
+
 Task<void> ServerProcess::Impl::keep_metering() {
   for (;;) {
-    if (auto billed = co_await metering->bill_allocations(loop->state()); !billed)
-      log.warning("usage could not be billed", {telemetry::Field(billed.error())});
+    if (leads())
+      if (auto billed = co_await bill(); !billed && leads())
+        log.warning("usage could not be billed", {telemetry::Field(billed.error())});
     if (!co_await sleep_for(runtime.executor(), tasks.context(), 2s)) co_return;
   }
 }
@@ -377,7 +551,7 @@ Task<void> ServerProcess::Impl::keep_metering() {
 // The server's own certificate is renewed where a restart would renew it, too.
 Task<void> ServerProcess::Impl::keep_certificate() {
   while (co_await sleep_for(runtime.executor(), tasks.context(), std::chrono::hours(1))) {
-    auto fresh = ServerIdentity::load_or_create(runtime, path("identity"), names);
+    auto fresh = load_identity();
     if (fresh && fresh->certificate_pem == identity->certificate_pem) continue;
     auto status = fresh ? io::replace_identity(*tls, fresh->certificate_pem, fresh->private_key_pem)
                         : Status(fail(fresh.error()));
@@ -435,9 +609,11 @@ Task<Status> ServerProcess::start() {
   i.http = std::make_unique<io::HttpServer>(i.runtime, std::move(listener), http, i.api->handler());
   i.http->start();
   i.loop->start();
+  i.join_election();
   i.tasks.spawn(i.keep_metering());
   i.tasks.spawn(i.keep_certificate());
   NEAP_CO_TRY_VOID(i.write_files(listen));
+  NEAP_CO_TRY_VOID(co_await i.meet_peers());
   i.log.info("serving", {{"address", i.address}, {"site", i.options.site}});
   co_return ok();
 }
@@ -446,11 +622,17 @@ Task<void> ServerProcess::stop() {
   auto& i = *impl_;
   // A server that was refused because another one serves this directory leaves that one's file alone.
   if (!i.address.empty()) (void)i.runtime.files().remove(i.path("ready"));
+  if (i.peers) co_await i.peers->withdraw();
   if (i.loop) co_await i.loop->stop();
+  if (i.election) co_await i.election->stop();
   if (i.http) co_await i.http->stop();
   co_await i.tasks.stop();
+  i.leader_client.reset();
   i.admin_client.reset();
   if (i.api) co_await i.api->stop();
+  if (i.peers) co_await i.peers->stop();
+  for (auto* stream : {&i.audit_stream, &i.usage_stream, &i.decision_stream})
+    if (*stream) co_await (*stream)->stop();
   for (auto* ledger : {&i.audit, &i.usage, &i.decisions})
     if (*ledger) co_await (*ledger)->close();
   if (i.store) co_await i.store->close();

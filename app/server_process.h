@@ -20,6 +20,9 @@ struct ServerOptions {
   std::string site = "hq";
   std::vector<std::string> names;  // further addresses for the server certificate
   ServerStoreOptions store;
+  std::string identity_directory;  // of the installation's keys; empty: STATE/identity
+  std::string content_directory;   // of the registry's blobs; empty: STATE/content
+  std::string advertise;           // HOST:PORT for the other servers; empty: the address listened on
   Duration node_certificate_life = std::chrono::hours(24 * 30);
   std::function<void()> on_storage_failure;  // nothing more is written: end, with kExitStorageFailed
 };

@@ -11,24 +11,26 @@ namespace {
 // Beside where SQLite has store.db.
 constexpr std::string_view kEtcdMark = "/etcd";
 constexpr std::string_view kOwnerKey = "/server-owner";
+constexpr std::string_view kInstallationKey = "/installation";
 
-Task<Status> claim(store::Store& store, const std::string& owner, const std::string& prefix) {
-  const auto claimed = co_await store.put({}, std::string(kOwnerKey), owner, Revision{});
+Task<Status> claim(store::Store& store, std::string key, std::string owner, std::string prefix) {
+  const auto claimed = co_await store.put({}, key, owner, Revision{});
   if (claimed) co_return ok();
   if (claimed.error().code != Code::kAlreadyExists) co_return fail(claimed.error());
-  NEAP_CO_TRY(const auto holder, co_await store.get({}, std::string(kOwnerKey)));
+  NEAP_CO_TRY(const auto holder, co_await store.get({}, key));
   if (holder && holder->value == owner) co_return ok();
   co_return fail(
       Code::kFailedPrecondition, "server.store.owned",
-      fmt::format("the keys below \"{}\" in etcd belong to another server's state directory; start the "
-                  "server with that directory, or give this one an --etcd-prefix of its own",
+      fmt::format("the keys below \"{}\" in etcd belong to an installation with another identity; give this "
+                  "server its ca.pem, ca.key, signing.key and admin.token (--identity DIR, or copied into "
+                  "STATE/identity), or an --etcd-prefix of its own",
                   prefix));
 }
 
 }  // namespace
 
 Task<Result<ServerStore>> open_server_store(io::Runtime& runtime, ServerStoreOptions options,
-                                            std::string directory, std::string owner,
+                                            std::string directory, StoreOwner owner,
                                             std::function<void(const Error&)> on_failure) {
   auto& files = runtime.files();
   const bool was_etcd = files.exists(directory + std::string(kEtcdMark));
@@ -60,7 +62,11 @@ Task<Result<ServerStore>> open_server_store(io::Runtime& runtime, ServerStoreOpt
     NEAP_CO_TRY(etcd.tls.private_key_pem, files.read_file(options.etcd_key));
   }
   NEAP_CO_TRY(out.store, co_await store::EtcdStore::open(runtime, std::move(etcd)));
-  if (auto claimed = co_await claim(*out.store, owner, options.etcd_prefix); !claimed) {
+  auto claimed = co_await claim(*out.store, std::string(kOwnerKey), owner.signing_key, options.etcd_prefix);
+  if (claimed)
+    claimed =
+        co_await claim(*out.store, std::string(kInstallationKey), owner.installation, options.etcd_prefix);
+  if (!claimed) {
     co_await out.store->close();
     co_return fail(std::move(claimed).error());
   }

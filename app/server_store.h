@@ -16,6 +16,8 @@ struct ServerStoreOptions {
   std::vector<std::string> etcd_endpoints;  // empty: SQLite
   std::string etcd_prefix = "/neap";
   std::string etcd_ca, etcd_certificate, etcd_key;  // PEM files, for https
+  // Several servers may use it at once.
+  bool is_shared() const { return !etcd_endpoints.empty(); }
 };
 
 struct ServerStore {
@@ -23,11 +25,18 @@ struct ServerStore {
   std::unique_ptr<store::Store> store;
 };
 
-// `directory` is STATE/store, `owner` names the installation for good. A directory stays with the kind of
-// store it began with ("server.store.changed"), and a prefix in etcd with the owner that used it first
-// ("server.store.owned"): what belongs together is found together, and two servers never share one store.
+// Hashes that name an installation for good.
+struct StoreOwner {
+  std::string signing_key;   // of it alone, as the first servers on etcd wrote it
+  std::string installation;  // of everything that its servers share
+};
+
+// `directory` is STATE/store. A
+// directory stays with the kind of store it began with ("server.store.changed"), and a prefix in etcd with
+// the installation that used it first ("server.store.owned"): servers share a store when they share their
+// identity.
 Task<Result<ServerStore>> open_server_store(io::Runtime& runtime, ServerStoreOptions options,
-                                            std::string directory, std::string owner,
+                                            std::string directory, StoreOwner owner,
                                             std::function<void(const Error&)> on_failure);
 
 }  // namespace neap::app

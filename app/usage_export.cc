@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "ledger_stream.h"
 #include "neap/controllers/metering.h"
 #include "neap/controllers/prices.h"
 #include "neap/finops/focus.h"
@@ -37,10 +38,11 @@ Task<Result<std::string>> export_usage(io::HttpRequest request, ledger::Ledger& 
     at = entries.back().sequence + 1;
     for (const auto& entry : entries) {
       const auto* lines = find_path(entry.body, {"lines"});
-      if (!period.holds(entry.time) || !lines || !lines->is_array()) continue;
+      const auto recorded = LedgerStream::recorded_at(entry.body, entry.time);
+      if (!period.holds(recorded) || !lines || !lines->is_array()) continue;
       for (const auto& item : lines->get_array()) {
         NEAP_CO_TRY(const auto line, controllers::usage_line_from_json(item));
-        if (project.empty() || line.owner.project == project) NEAP_CO_TRY_VOID(out.add(line, entry.time));
+        if (project.empty() || line.owner.project == project) NEAP_CO_TRY_VOID(out.add(line, recorded));
       }
     }
   }

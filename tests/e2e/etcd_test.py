@@ -25,20 +25,21 @@ def free_port() -> int:
 
 
 class Etcd:
-    """One member on loopback; the same data and ports over restarts."""
+    """One member on loopback; the same data and ports over restarts. `tls` holds ca.pem, etcd.pem and etcd.key."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.url, self.peer_url = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
-        self.folder = folder
+    def __init__(self, folder: pathlib.Path, name: str = "default", tls: pathlib.Path | None = None) -> None:
+        self.url, self.peer_url = f"http{'s' if tls else ''}://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+        self.folder, self.name, self.tls = folder, name, tls
+        self.cluster = f"{name}={self.peer_url}"  # of all members
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [ETCD, f"--data-dir={self.folder}/data", f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}",
+                [ETCD, f"--name={self.name}", f"--data-dir={self.folder}/data", f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}",
                  f"--listen-peer-urls={self.peer_url}", f"--initial-advertise-peer-urls={self.peer_url}",
-                 f"--initial-cluster=default={self.peer_url}", "--max-txn-ops=512", "--max-request-bytes=33554432"],
+                 f"--initial-cluster={self.cluster}", "--max-txn-ops=512", "--max-request-bytes=33554432", *self.tls_arguments()],
                 stdout=log, stderr=log,
             )
         port = int(self.url.rsplit(":", 1)[1])
@@ -49,6 +50,11 @@ class Etcd:
             except OSError:
                 time.sleep(0.1)
         raise AssertionError(f"etcd did not start: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def tls_arguments(self) -> list[str]:
+        if not self.tls:
+            return []
+        return [f"--cert-file={self.tls}/etcd.pem", f"--key-file={self.tls}/etcd.key", f"--trusted-ca-file={self.tls}/ca.pem", "--client-cert-auth"]
 
     def end(self) -> None:
         if self.process and self.process.poll() is None:

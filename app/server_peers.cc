@@ -1,0 +1,254 @@
+#include "server_peers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "neap/base/sync.h"
+#include "neap/crypto/digest.h"
+
+namespace neap::app {
+namespace {
+
+constexpr std::string_view kPrefix = "/servers/", kNodes = "/node-servers/";
+constexpr std::string_view kForwarded = "Neap-Forwarded";
+constexpr Duration kAnswerWithin = 10s, kPause = 500ms;
+constexpr Duration kForwardLife = 30s;
+constexpr std::size_t kPieceBytes = 64u << 10;
+
+// Of one connection, or of the door at this server: the next one has its own.
+bool is_own_header(std::string_view name) {
+  constexpr std::string_view kOwn[] = {"authorization",     "connection", "content-length", "cookie", "host",
+                                       "transfer-encoding", "keep-alive", "neap-forwarded"};
+  std::string lower(name);
+  std::ranges::transform(lower, lower.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+  return std::ranges::find(kOwn, lower) != std::end(kOwn);
+}
+
+}  // namespace
+
+Task<Status> ServerPeers::announce(std::string address) {
+  address_ = std::move(address);
+  auto done = co_await deps_.store.put({}, std::string(kPrefix) + address_,
+                                       format_rfc3339(deps_.runtime.clock().wall()));
+  if (!done) co_return fail(std::move(done).error(), "announcing this server to the others");
+  co_return ok();
+}
+
+Task<void> ServerPeers::withdraw() {
+  if (address_.empty()) co_return;
+  (void)co_await deps_.store.remove({}, std::string(kPrefix) + std::exchange(address_, {}));
+}
+
+Task<Result<std::vector<std::string>>> ServerPeers::others() {
+  NEAP_CO_TRY(const auto page, co_await store::list_all(deps_.store, {}, std::string(kPrefix)));
+  std::vector<std::string> out;
+  for (const auto& item : page.items)
+    if (auto address = item.key.substr(kPrefix.size()); address != address_)
+      out.push_back(std::move(address));
+  co_return out;
+}
+
+Result<io::HttpClient*> ServerPeers::client_of(const std::string& address) {
+  auto& client = clients_[address];
+  if (!client) {
+    NEAP_TRY(const auto endpoint, io::Endpoint::parse(address));
+    io::HttpClientOptions options;
+    NEAP_TRY(options.tls,
+             io::make_tls_client_context({.roots_pem = options_.roots_pem, .server_name = endpoint.host}));
+    client = std::make_unique<io::HttpClient>(deps_.runtime, endpoint, std::move(options));
+  }
+  return client.get();
+}
+
+void ServerPeers::authorize(io::HttpRequest& request) const {
+  request.headers.set("Authorization", "Bearer " + options_.token);
+}
+
+Task<Result<std::vector<Json>>> ServerPeers::fetch_ledger(std::string name, std::uint64_t from) {
+  NEAP_CO_TRY(const auto addresses, co_await others());
+  for (const auto& address : addresses) {
+    NEAP_CO_TRY(auto* const client, client_of(address));
+    io::HttpRequest ask;
+    ask.method = "GET";
+    ask.target = fmt::format("/neap/v1/ledgers/{}?from={}", name, from);
+    authorize(ask);
+    const auto until = deps_.runtime.executor().now() + kAnswerWithin;
+    const auto reply = co_await client->call(CallContext{}.with_deadline(until), std::move(ask));
+    const auto body = reply && reply->status == 200
+                          ? parse_json(reply->body, {.bytes_max = 64u << 20})
+                          : Result<Json>(fail(Code::kUnavailable, "server.peer", "no answer"));
+    const auto* entries = body ? find_path(*body, {"entries"}) : nullptr;
+    if (!entries || !entries->is_array()) {
+      deps_.log.warning("a server that is announced did not give its ledger", {{"address", address}});
+      continue;
+    }
+    std::vector<Json> out;
+    for (const auto& entry : entries->get_array()) out.push_back(entry);
+    if (!out.empty()) co_return out;
+  }
+  co_return std::vector<Json>();
+}
+
+Task<Status> ServerPeers::start() {
+  NEAP_CO_TRY(const auto page, co_await store::list_all(deps_.store, {}, std::string(kNodes)));
+  for (const auto& item : page.items) nodes_[item.key.substr(kNodes.size())] = item.value;
+  NEAP_CO_TRY(auto watch, deps_.store.watch(std::string(kNodes), page.revision));
+  tasks_.spawn(follow_nodes(std::move(watch)));
+  co_return ok();
+}
+Task<void> ServerPeers::stop() { co_await tasks_.stop(); }
+
+Task<void> ServerPeers::follow_nodes(std::unique_ptr<store::Watch> watch) {
+  const auto ctx = tasks_.context();
+  while (!ctx.cancel.is_cancelled()) {
+    auto event = co_await watch->next(ctx);
+    if (event) {
+      auto node = event->kv.key.substr(kNodes.size());
+      if (event->type == store::WatchEvent::Type::kPut)
+        nodes_[std::move(node)] = std::move(event->kv.value);
+      else
+        nodes_.erase(node);
+      continue;
+    }
+    if (!co_await sleep_for(deps_.runtime.executor(), ctx, kPause)) co_return;
+    if (event.error().code != Code::kOutOfRange) continue;
+    const auto page = co_await store::list_all(deps_.store, ctx, std::string(kNodes));
+    if (!page) continue;
+    auto again = deps_.store.watch(std::string(kNodes), page->revision);
+    if (!again) continue;
+    nodes_.clear();
+    for (const auto& item : page->items) nodes_[item.key.substr(kNodes.size())] = item.value;
+    watch = *std::move(again);
+  }
+}
+
+Task<void> ServerPeers::note_node(std::string node) {
+  if (address_.empty()) co_return;
+  if (const auto known = nodes_.find(node); known != nodes_.end() && known->second == address_) co_return;
+  nodes_[node] = address_;
+  if (const auto done = co_await deps_.store.put({}, std::string(kNodes) + node, address_); !done)
+    nodes_.erase(node);
+}
+
+std::string ServerPeers::server_of(const std::string& node) const {
+  const auto known = nodes_.find(node);
+  return known == nodes_.end() || known->second == address_ ? std::string() : known->second;
+}
+
+Result<std::optional<auth::Identity>> ServerPeers::forwarded_by_peer(const io::HttpRequest& request) const {
+  const auto header = request.headers.get(kForwarded);
+  if (header.empty()) return std::nullopt;
+  const auto bad = [](std::string_view why) {
+    return fail(Code::kUnauthenticated, "server.forwarded",
+                fmt::format("this request claims to come from another server, and {}", why));
+  };
+  const auto dot = header.find('.');
+  if (dot == std::string_view::npos) return bad("is not signed");
+  const auto text = crypto::from_base64url(header.substr(0, dot));
+  const auto signature = crypto::from_base64url(header.substr(dot + 1));
+  if (!text || !signature || !options_.signing_key.public_key().verify(*text, *signature))
+    return bad("its signature is not one of this installation");
+  NEAP_TRY(const auto claim, parse_json(*text));
+  const auto until = parse_rfc3339(get_string(claim, "until"));
+  if (!until || deps_.runtime.clock().wall() > *until) return bad("it is too old");
+  if (get_string(claim, "target") != request.target || get_string(claim, "method") != request.method)
+    return bad("was signed for another one");
+  auth::Identity who{.user = std::string(get_string(claim, "user")),
+                     .groups = {},
+                     .node = {},
+                     .authenticated = get_bool(claim, "authenticated")};
+  if (const auto* groups = find_path(claim, {"groups"}); groups && groups->is_array())
+    for (const auto& group : groups->get_array())
+      if (group.is_string()) who.groups.emplace_back(group.get_string());
+  return who;
+}
+
+Task<void> ServerPeers::forward(io::HttpExchange& exchange, const auth::Identity& who, std::string address) {
+  auto client = client_of(address);
+  if (!client) {
+    (void)co_await exchange.reply(io::json_error(client.error()));
+    co_return;
+  }
+  const auto& from = exchange.request();
+  io::HttpRequest ask;
+  ask.method = from.method;
+  ask.target = from.target;
+  for (const auto& [name, value] : from.headers.all())
+    if (!is_own_header(name)) ask.headers.add(name, value);
+  JsonArray groups;
+  for (const auto& group : who.groups) groups.push_back(Json(group));
+  const auto text = to_text(Json{{"user", who.user},
+                                 {"authenticated", who.authenticated},
+                                 {"groups", std::move(groups)},
+                                 {"method", from.method},
+                                 {"target", from.target},
+                                 {"until", format_rfc3339(deps_.runtime.clock().wall() + kForwardLife)}});
+  ask.headers.set(kForwarded,
+                  crypto::to_base64url(text) + "." + crypto::to_base64url(options_.signing_key.sign(text)));
+  if (from.headers.has("Upgrade"))
+    co_await forward_stream(exchange, **client, std::move(ask));
+  else
+    co_await forward_reply(exchange, **client, std::move(ask));
+}
+
+Task<void> ServerPeers::forward_reply(io::HttpExchange& exchange, io::HttpClient& client,
+                                      io::HttpRequest ask) {
+  auto reply = co_await client.open(exchange.context(), std::move(ask));
+  if (!reply) {
+    (void)co_await exchange.reply(io::json_error(reply.error()));
+    co_return;
+  }
+  io::HttpResponse head;
+  head.status = (*reply)->status();
+  for (const auto& [name, value] : (*reply)->headers().all())
+    if (!is_own_header(name)) head.headers.add(name, value);
+  if (!co_await exchange.start(std::move(head))) co_return;
+  std::string piece;
+  for (;;) {
+    piece.clear();
+    const auto n = co_await (*reply)->body().read_some(exchange.context(), piece);
+    // Without the end of the chunked body the client knows that there was more.
+    if (!n) co_return;
+    if (*n == 0) break;
+    if (!co_await exchange.write(piece)) co_return;
+  }
+  (void)co_await exchange.finish();
+}
+
+Task<void> ServerPeers::forward_stream(io::HttpExchange& exchange, io::HttpClient& client,
+                                       io::HttpRequest ask) {
+  ask.headers.set("Connection", "Upgrade");
+  io::Headers headers;
+  auto there = co_await client.upgrade(exchange.context(), std::move(ask), &headers);
+  if (!there) {
+    (void)co_await exchange.reply(io::json_error(there.error()));
+    co_return;
+  }
+  io::Headers answer;
+  for (const auto& [name, value] : headers.all())
+    if (!is_own_header(name)) answer.add(name, value);
+  auto here = co_await exchange.upgrade(std::move(answer));
+  if (!here) co_return;
+  // When one direction has ended, so has the conversation.
+  TaskGroup pumps(deps_.runtime.executor());
+  Event ended(deps_.runtime.executor());
+  const auto pump = [](io::Stream& in, io::Stream& out, CallContext ctx, Event& end) -> Task<void> {
+    std::string piece;
+    for (;;) {
+      piece.clear();
+      const auto n = co_await in.read_some(ctx, piece, kPieceBytes);
+      if (!n || *n == 0 || !co_await out.write_all(ctx, piece)) break;
+    }
+    end.set();
+  };
+  pumps.spawn(pump(**here, **there, pumps.context(), ended));
+  pumps.spawn(pump(**there, **here, pumps.context(), ended));
+  (void)co_await ended.wait(tasks_.context());
+  co_await pumps.stop();
+  (*here)->close();
+  (*there)->close();
+}
+
+}  // namespace neap::app

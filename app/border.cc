@@ -308,7 +308,8 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
   co_return Json{{"next", next_[stream]}};
 }
 
-Task<Result<Json>> Border::list(std::string type, std::size_t max) {
+Task<Result<Json>> Border::list(std::string type, std::size_t max,
+                                std::function<bool(const std::string&)> may_read) {
   if (deps_.stream) NEAP_CO_TRY_VOID(co_await deps_.stream->catch_up({}));
   std::deque<Json> newest;
   const auto size = deps_.audit.size();
@@ -318,6 +319,8 @@ Task<Result<Json>> Border::list(std::string type, std::size_t max) {
     for (const auto& entry : entries) {
       const auto kind = get_string(entry.body, "type");
       if (!type.empty() ? kind != type : (kind == "blob" || kind == "model")) continue;
+      const std::string project(get_string(entry.body, "project", get_string(entry.body, "namespace")));
+      if (may_read && !may_read(project)) continue;
       Json item = entry.body;
       item.get_object()["sequence"] = entry.sequence;
       newest.push_back(std::move(item));

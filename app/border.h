@@ -63,8 +63,10 @@ class Border {
   // {"next": n}. A node that lost its disk begins a ledger with another id, from 0 again.
   // Entries of a kind that nodes have no business with are recorded as `shipment-refusal` in their place.
   Task<Result<Json>> take_shipment(std::string node, Json shipment);
-  // Newest last. type: empty for all.
-  Task<Result<Json>> list(std::string type, std::size_t max);
+  // Newest last. type: empty for all. Of what `may_read` names: an entry's project, empty for entries of
+  // none.
+  Task<Result<Json>> list(std::string type, std::size_t max,
+                          std::function<bool(const std::string&)> may_read = {});
   Task<Status> append(Json entry);
   dataguard::DataPolicyTable policies(const std::string& project) const;
   dataguard::Place place_of(const std::string& site) const;

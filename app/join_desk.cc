@@ -11,6 +11,7 @@ namespace neap::app {
 namespace {
 
 constexpr std::string_view kTokenPrefix = "/join-tokens/";
+constexpr Duration kTokenLifeMax = std::chrono::hours(24);
 constexpr std::string_view kMappedPrefix = "::ffff:";  // an IPv4 peer on a socket of both families
 
 bool is_address(std::string_view text) {
@@ -53,6 +54,20 @@ Task<Status> JoinDesk::refresh(std::string token) {
   co_return ok();
 }
 
+Task<Result<std::size_t>> JoinDesk::end_all(std::string why) {
+  std::vector<std::string> ids;
+  for (const auto& [id, record] : tokens_.records()) ids.push_back(id);
+  for (const auto& id : ids) {
+    auto gone = co_await deps_.store.remove({}, std::string(kTokenPrefix) + id);
+    if (!gone && gone.error().code != Code::kNotFound) co_return fail(std::move(gone).error());
+    tokens_.erase(id);
+  }
+  if (!ids.empty())
+    NEAP_CO_TRY_VOID(
+        co_await deps_.record(Json{{"type", "join-tokens-ended"}, {"count", ids.size()}, {"reason", why}}));
+  co_return ids.size();
+}
+
 Task<void> JoinDesk::serve_tokens(io::HttpExchange& exchange) {
   co_await reply_json(exchange, [this](Json body) { return mint(std::move(body)); });
 }
@@ -67,6 +82,11 @@ Task<Result<Json>> JoinDesk::mint(Json body) {
     co_return fail(Code::kInvalidArgument, "join.site",
                    "\"site\" is missing; name the site the node will belong to");
   NEAP_CO_TRY(const auto ttl, parse_duration(get_string(body, "ttl", "1h")));
+  if (ttl <= Duration::zero() || ttl > kTokenLifeMax)
+    co_return fail(
+        Code::kInvalidArgument, "join.ttl",
+        "\"ttl\" must be above 0 and at most 24h: a join token is used at once; make another when the "
+        "machine is there");
   api::CapacityType type = api::CapacityType::kOwned;
   if (!api::parse_enum(get_string(body, "capacityType", "owned"), type))
     co_return fail(Code::kInvalidArgument, "join.capacity_type",

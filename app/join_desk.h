@@ -44,6 +44,8 @@ class JoinDesk {
   };
   explicit JoinDesk(Dependencies deps) : deps_(std::move(deps)) {}
   Task<Status> restore();
+  // Ends every open token, on record with `why`; how many there were.
+  Task<Result<std::size_t>> end_all(std::string why);
   // POST /neap/v1/join-tokens {"node","site","capacityType","ttl"} -> {"token","expiresAt"}
   Task<void> serve_tokens(io::HttpExchange& exchange);
   // POST /neap/v1/join {"token","node","site","capacityType","request"} ->

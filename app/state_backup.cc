@@ -241,6 +241,7 @@ Result<BackupSummary> fill_state(io::Runtime& runtime, const std::string& from, 
   NEAP_TRY_VOID(files.make_directories(partial, 0700));
   NEAP_TRY(auto out, reader.extract(partial));
   NEAP_TRY(out.revision, store::adopt_sqlite_copy(runtime, partial + "/store"));
+  NEAP_TRY_VOID(files.write_file_atomic(partial + std::string(kRestoredMark), from + "\n", 0600));
   NEAP_TRY_VOID(sync_folders(files, partial));
   return out;
 }

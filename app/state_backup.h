@@ -8,6 +8,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "neap/base/id.h"
 #include "neap/base/result.h"
@@ -15,6 +16,8 @@
 #include "neap/io/runtime.h"
 
 namespace neap::app {
+
+inline constexpr std::string_view kRestoredMark = "/restored";
 
 struct BackupSummary {
   Revision revision{};  // of the store in the copy; after a restore, the one it goes on from
@@ -31,7 +34,9 @@ Result<BackupSummary> write_state_backup(io::Runtime& runtime, const std::string
                                          const std::string& to);
 
 // Makes `state_directory`, which must be absent or empty, from a backup; nothing of it is there until all
-// digests are right. Reasons: `restore.foreign`, `restore.damaged`, `restore.not_empty`.
+// digests are right. A file "restored" in it says so to the server, which then takes no join token of before:
+// one that was used after the backup would be good again. Reasons: `restore.foreign`, `restore.damaged`,
+// `restore.not_empty`.
 Result<BackupSummary> restore_state_backup(io::Runtime& runtime, const std::string& from,
                                            const std::string& state_directory);
 

@@ -184,5 +184,32 @@ TEST_F(JoinDeskTest, refusals_beyond_a_bound_are_counted_instead_of_recorded) {
   EXPECT_EQ(get_int(recorded_.back(), "refusalsNotRecorded"), 10);
 }
 
+TEST_F(JoinDeskTest, after_a_restore_no_token_of_before_is_good) {
+  const auto token = post(server_, "/neap/v1/join-tokens", Json{{"site", "factory-01"}, {"node", "*"}});
+  std::optional<Result<std::size_t>> ended;
+  TaskGroup group(server_.runtime().executor());
+  group.spawn([](JoinDesk& desk, std::optional<Result<std::size_t>>& out) -> Task<void> {
+    out = co_await desk.end_all("restored");
+  }(desk_, ended));
+  world_.run_for(1min, [&] { return group.running() == 0; });
+  ASSERT_TRUE(ended && *ended);
+  EXPECT_EQ(**ended, 1u);
+  EXPECT_EQ(get_string(recorded_.back(), "type"), "join-tokens-ended");
+  const auto request = crypto::make_key_and_csr(auth::node_subject("edge-1")).value();
+  const auto refused = post(server_, "/neap/v1/join",
+                            Json{{"token", get_string(parse_json(token.body).value(), "token")},
+                                 {"node", "edge-1"},
+                                 {"site", "factory-01"},
+                                 {"request", request.request_pem}});
+  EXPECT_EQ(get_string(parse_json(refused.body).value(), "reason"), "auth.join.unknown") << refused.body;
+  EXPECT_EQ(join(server_, "edge-1").status, 200) << "new ones are";
+}
+
+TEST_F(JoinDeskTest, a_token_lives_a_day_at_most) {
+  for (const auto* ttl : {"0s", "25h", "8760h"})
+    EXPECT_EQ(post(server_, "/neap/v1/join-tokens", Json{{"site", "a"}, {"ttl", ttl}}).status, 400) << ttl;
+  EXPECT_EQ(post(server_, "/neap/v1/join-tokens", Json{{"site", "a"}, {"ttl", "24h"}}).status, 200);
+}
+
 }  // namespace
 }  // namespace neap::app

@@ -63,7 +63,7 @@ TEST_F(StateBackup, a_restored_directory_holds_store_ledgers_content_and_keys_an
     EXPECT_EQ(files.read_file(root_ + "/new/" + name).value(), files.read_file(state() + "/" + name).value())
         << name;
   EXPECT_EQ(files.list(root_ + "/new").value(),
-            (std::vector<std::string>{"content", "identity", "ledger", "store"}));
+            (std::vector<std::string>{"content", "identity", "ledger", "restored", "store"}));
   EXPECT_EQ(files.list(root_ + "/new/store").value(), (std::vector<std::string>{"store.db"}));
   EXPECT_FALSE(files.exists(root_ + "/new/content/uploads"));
 }

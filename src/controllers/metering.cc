@@ -170,12 +170,12 @@ Task<Status> Metering::bill_transfer(const ClusterState& state, finops::Transfer
   co_return co_await record(std::move(lines), usage.transfer, 0);
 }
 
-void Metering::report_trends(JsonObject& out, std::string_view project) const {
+void Metering::report_trends(JsonObject& out, std::string_view project, const MayRead& may_read) const {
   const auto now = clock_.wall();
   const auto month = finops::compute_period(finops::BudgetPeriod::kMonth, now);
   JsonArray outlooks, anomalies;
   for (const auto& [name, spend] : spend_) {
-    if (!project.empty() && name != project) continue;
+    if ((!project.empty() && name != project) || (may_read && !may_read(name))) continue;
     const auto outlook = finops::forecast_period(spend.daily, month, now);
     outlooks.push_back(Json{{"project", name},
                             {"so_far_micros", outlook.so_far.value},
@@ -195,10 +195,12 @@ void Metering::report_trends(JsonObject& out, std::string_view project) const {
   out["anomalies"] = std::move(anomalies);
 }
 
-Result<Json> Metering::report(const ClusterState& state, std::string_view project) const {
+Result<Json> Metering::report(const ClusterState& state, std::string_view project,
+                              const MayRead& may_read) const {
   std::vector<finops::UsageLine> chosen;
   for (const auto& line : lines_)
-    if (project.empty() || line.owner.project == project) chosen.push_back(line);
+    if ((project.empty() || line.owner.project == project) && (!may_read || may_read(line.owner.project)))
+      chosen.push_back(line);
   const auto book = price_book_of(state);
   NEAP_TRY(const auto total, finops::sum_amounts(chosen));
   std::map<std::tuple<std::string, std::string, std::string, std::string>, std::int64_t> groups;
@@ -226,7 +228,7 @@ Result<Json> Metering::report(const ClusterState& state, std::string_view projec
     out["all_private_micros"] = comparison.all_private.value;
     out["comparison"] = finops::to_json(comparison);
   }
-  report_trends(out, project);
+  report_trends(out, project, may_read);
   out["usage"] = std::move(usage);
   return Json(std::move(out));
 }

@@ -42,12 +42,13 @@ class Metering final : public Spending {
   // {"currency","total_micros","lines":[{project,team,model,kind,micros}],"all_public_micros",
   //  "all_private_micros","outlook":[{project,so_far_micros,expected_micros,low_micros,high_micros}] (this
   //  month), "anomalies":[{project,day,amount_micros,expected_micros,cause,sentence}] (two weeks),
-  //  "usage":[...]}; an empty project means all.
-  Result<Json> report(const ClusterState& state, std::string_view project) const;
+  //  "usage":[...]}; an empty project means all that `may_read` names (unset: every one).
+  using MayRead = std::function<bool(const std::string&)>;
+  Result<Json> report(const ClusterState& state, std::string_view project, const MayRead& may_read = {}) const;
 
  private:
   void count(const finops::UsageLine& line, std::int64_t day);
-  void report_trends(JsonObject& out, std::string_view project) const;
+  void report_trends(JsonObject& out, std::string_view project, const MayRead& may_read) const;
   Task<Status> record(std::vector<finops::UsageLine> lines, std::string billed_key,
                       std::int64_t billed_until);
 

@@ -36,6 +36,8 @@ struct Line {
   LogsOptions logs;
   JoinTokenOptions join_token;
   PlainOptions plain;
+  LoginOptions login;
+  CredentialOptions credential;
   VersionOptions version;
   PullOptions pull;
   PolicyEvalOptions policy_eval;
@@ -157,9 +159,9 @@ void add_answer_commands(CLI::App& app, Line& line) {
   audit->add_option("--type", line.audit.type, "Of one type only")
       ->check(CLI::IsMember(std::vector<std::string>{
           "crossing", "refusal", "declassification", "api", "api-refusal", "node-join", "join-refusal",
-          "certificate-renewal", "renewal-refusal", "shipment-refusal"}));
+          "certificate-renewal", "renewal-refusal", "shipment-refusal", "secrets-key-rotation"}));
   audit->add_flag("--verify", line.audit.verify_only, "Only say whether the log verifies");
-  add_output(audit, line.audit.output);
+  add_output(audit, line.audit.output, {"json", "yaml", "k8s"});
 
   auto* top = add_command(app, "top", "What is held of nodes or sites", line,
                           [&line](Session& session) { return run_top(session, line.top); });
@@ -204,6 +206,28 @@ void add_server_commands(CLI::App& app, Line& line) {
   auto* console = add_command(app, "console", "An address that signs a browser in once", line,
                               [&line](Session& session) { return run_console(session, line.plain); });
   add_output(console, line.plain.output);
+
+  auto* login = add_command(
+      app, "login", "Sign in through the server's identity provider", line,
+      [&line](Session& session) { return run_login(session, line.login); }, false);
+  login->add_flag("--device", line.login.device, "With a code, for machines without a browser");
+  login->add_option("--server", line.login.server, "https://HOST:PORT (else the context's)");
+  login->add_option("--certificate-authority", line.login.certificate_authority,
+                    "PEM file: who signed that server's certificate");
+  login->add_option("--listen", line.login.listen, "Where the browser comes back to")->capture_default_str();
+  auto* credential = add_command(
+      app, "credential", "What `neap login` kept, as kubectl asks for it", line,
+      [&line](Session& session) { return run_credential(session, line.credential); }, false);
+  credential->add_option("--file", line.credential.file, "File that `neap login` wrote")->required();
+  auto* whoami = add_command(app, "whoami", "Who the server takes this for", line,
+                             [&line](Session& session) { return run_whoami(session, line.plain); });
+  add_output(whoami, line.plain.output);
+  auto* secrets = app.add_subcommand("secrets", "The key that Secrets are sealed with");
+  secrets->require_subcommand(1);
+  secrets->fallthrough();
+  auto* rotate = add_command(*secrets, "rotate", "A new key; what is sealed is rewrapped", line,
+                             [&line](Session& session) { return run_rotate_secrets(session, line.plain); });
+  add_output(rotate, line.plain.output);
 
   auto* model = app.add_subcommand("model", "Models in the registry");
   model->require_subcommand(1);
@@ -293,6 +317,11 @@ Task<int> run_command(CliContext context, std::vector<std::string> argv) {
   if (line.needs_server)
     if (const auto opened = session.open(); !opened) {
       session.report(opened.error());
+      co_return 1;
+    }
+  if (line.needs_server)
+    if (const auto renewed = co_await session.renew_login(); !renewed) {
+      session.report(renewed.error());
       co_return 1;
     }
   const auto result = co_await line.run(session);

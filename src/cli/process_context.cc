@@ -49,6 +49,10 @@ CliContext make_process_context(io::Runtime& runtime, const char* const* environ
                  .is_terminal = isatty(STDOUT_FILENO) == 1,
                  .read_input = read_standard_input,
                  .call = {}};
+  char program[4096];
+  if (const auto n = readlink("/proc/self/exe", program, sizeof program);
+      n > 0 && std::size_t(n) < sizeof program)
+    out.program.assign(program, std::size_t(n));
   if (isatty(STDIN_FILENO) == 1) out.read_answer = read_line;
   for (; environment && *environment; ++environment) {
     const std::string_view entry = *environment;

@@ -246,6 +246,12 @@ Task<Result<int>> run_cost(Session& session, CostOptions options) {
 Task<Result<int>> run_audit(Session& session, AuditOptions options) {
   std::string target = "/neap/v1/audit";
   if (!options.type.empty()) target += "?type=" + io::url_encode(options.type);
+  if (options.output == "k8s") {
+    target += options.type.empty() ? "?format=k8s" : "&format=k8s";
+    NEAP_CO_TRY(const auto events, co_await session.fetch("GET", target));
+    session.print(structured_text(events, "json"));
+    co_return 0;
+  }
   NEAP_CO_TRY(const auto answer, co_await session.fetch("GET", target));
   const bool is_verified = get_bool(answer, "log_verified");
   if (!options.output.empty()) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "internal/login.h"
 #include "internal/output.h"
 #include "neap/api/codec.h"
 
@@ -44,6 +45,23 @@ Result<std::string> Session::find_kubeconfig() const {
   return fail(Code::kNotFound, "cli.kubeconfig.absent",
               "no kubeconfig: neither --kubeconfig nor NEAP_KUBECONFIG or KUBECONFIG names one and "
               "~/.kube/config does not exist; run `neap up`, or name the file of a running server");
+}
+
+Result<std::string> Session::kubeconfig_to_write() const {
+  if (!globals_.kubeconfig.empty()) return globals_.kubeconfig;
+  for (const auto* name : {"NEAP_KUBECONFIG", "KUBECONFIG"})
+    if (const auto list = variable(io_, name); !list.empty())
+      return std::string(list.substr(0, list.find(':')));
+  if (const auto home = variable(io_, "HOME"); !home.empty()) return fmt::format("{}/.kube/config", home);
+  return fail(Code::kNotFound, "cli.kubeconfig.absent",
+              "there is no place for a kubeconfig: HOME is not set; name a file with --kubeconfig FILE");
+}
+
+Task<Status> Session::renew_login() {
+  if (access_.login_file.empty()) co_return ok();
+  NEAP_CO_TRY(const auto login, co_await fresh_login(runtime(), call(), access_.login_file));
+  client_->set_token(login.id_token);
+  co_return ok();
 }
 
 Status Session::open() {

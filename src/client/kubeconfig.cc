@@ -71,6 +71,16 @@ Result<std::string> embedded_or_file(const Json& part, const std::string& field,
   return files->read_file(absolute ? std::string(path) : fmt::format("{}/{}", directory, path), 1u << 20);
 }
 
+// {"exec": {"args": ["credential", "--file", FILE]}} is our own way in.
+std::string login_file_of(const Json& user) {
+  const auto* args = find_path(user, {"exec", "args"});
+  if (!args || !args->is_array() || args->get_array().size() != 3) return {};
+  std::vector<std::string_view> words;
+  for (const auto& word : args->get_array())
+    words.push_back(word.is_string() ? std::string_view(word.get_string()) : "");
+  return words[0] == "credential" && words[1] == "--file" ? std::string(words[2]) : std::string();
+}
+
 }  // namespace
 
 std::string to_kubeconfig(const ClusterAccess& access) {
@@ -119,6 +129,7 @@ Result<ClusterAccess> parse_kubeconfig(std::string_view source, std::string_view
   NEAP_TRY(const Json* context, entry_of(config, "contexts", "context", chosen));
   if (const auto ns = get_string(*context, "namespace"); !ns.empty()) out.namespace_ = ns;
   NEAP_TRY(const Json* cluster, entry_of(config, "clusters", "cluster", get_string(*context, "cluster")));
+  out.cluster = get_string(*context, "cluster");
   out.server = get_string(*cluster, "server");
   if (out.server.empty())
     return fail(Code::kInvalidArgument, "kubeconfig.server", "the cluster of the kubeconfig has no server");
@@ -127,8 +138,9 @@ Result<ClusterAccess> parse_kubeconfig(std::string_view source, std::string_view
   NEAP_TRY(out.roots_pem, embedded_or_file(*cluster, "certificate-authority", files, directory));
   if (get_string(*context, "user").empty()) return out;
   NEAP_TRY(const Json* user, entry_of(config, "users", "user", get_string(*context, "user")));
+  out.login_file = login_file_of(*user);
   for (const auto plugin : {"exec", "auth-provider"})
-    if (find_path(*user, {plugin}))
+    if (out.login_file.empty() && find_path(*user, {plugin}))
       return fail(Code::kUnimplemented, "kubeconfig.plugin",
                   fmt::format("the user of the kubeconfig logs in through {}, which neap does not run; use a "
                               "token or a client certificate",

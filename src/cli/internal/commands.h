@@ -100,6 +100,21 @@ Task<Result<int>> run_console(Session& session, PlainOptions options);
 Task<Result<int>> run_check(Session& session, PlainOptions options);
 Task<Result<int>> run_model_list(Session& session, PlainOptions options);
 
+Task<Result<int>> run_whoami(Session& session, PlainOptions options);
+Task<Result<int>> run_rotate_secrets(Session& session, PlainOptions options);
+
+struct LoginOptions {
+  std::string server, certificate_authority;  // empty: what the kubeconfig's context says
+  std::string listen = "127.0.0.1:0";         // where the browser comes back to
+  bool device = false;
+};
+Task<Result<int>> run_login(Session& session, LoginOptions options);
+
+struct CredentialOptions {
+  std::string file;
+};
+Task<Result<int>> run_credential(Session& session, CredentialOptions options);
+
 struct VersionOptions {
   std::string output;
   bool client_only = false;

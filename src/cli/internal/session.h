@@ -24,6 +24,12 @@ class Session {
   // Reads the kubeconfig; the first request connects.
   Status open();
 
+  // Renews what `neap login` kept, where the kubeconfig names it. Called after open().
+  Task<Status> renew_login();
+  // The kubeconfig that is there, else the one that would be looked for.
+  Result<std::string> kubeconfig_to_write() const;
+  const std::string& context() const { return globals_.context; }
+
   CliContext& io() { return io_; }
   io::Runtime& runtime() { return io_.runtime; }
   const CallContext& call() const { return io_.call; }

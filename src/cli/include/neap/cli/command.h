@@ -31,6 +31,8 @@ struct CliContext {
   std::function<Result<std::string>(std::size_t bytes_max)> read_input;
   // One line that a person types; nothing at its end. Unset where standard input is no terminal.
   std::function<std::optional<std::string>()> read_answer = {};
+  // Path of this program, for what starts it again (`neap credential` in a kubeconfig).
+  std::string program = {};
   // Cancelled on an interrupt: ends `get -w` and `wait`.
   CallContext call;
 };

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "neap/api/codec.h"
+
 namespace neap::app {
 namespace {
 
@@ -13,6 +15,17 @@ void copy_if(JsonObject& out, std::string_view key, const Json& entry, std::stri
 }
 
 }  // namespace
+
+Result<auth::AuditPolicy> load_audit_policy(io::FileSystem& files, const std::string& path) {
+  const auto what = "reading the audit policy " + path;
+  const auto text = files.read_file(path, 1u << 20);
+  if (!text) return fail(text.error(), what);
+  const auto documents = api::parse_yaml(*text, {.bytes_max = 1u << 20, .documents_max = 1});
+  if (!documents) return fail(documents.error(), what);
+  auto policy = auth::AuditPolicy::parse(documents->empty() ? Json() : documents->front());
+  if (!policy) return fail(std::move(policy).error(), what);
+  return policy;
+}
 
 Json audit_entry(apiserver::AuditRecord record, std::string id) {
   const bool is_refusal = record.status >= 400;

@@ -8,6 +8,8 @@
 
 namespace neap::app {
 
+// An audit.k8s.io/v1 Policy in YAML or JSON; the error names the file and what is wrong in it.
+Result<auth::AuditPolicy> load_audit_policy(io::FileSystem& files, const std::string& path);
 // What the ledger keeps of one request.
 Json audit_entry(apiserver::AuditRecord record, std::string id);
 // An Event of level Metadata or more; nothing for entries that are about no API request. `entry` carries its

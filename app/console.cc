@@ -54,16 +54,6 @@ void for_each_cookie(const io::HttpRequest& request, Visit visit) {
   }
 }
 
-void secure_headers(io::Headers& headers) {
-  headers.set("Content-Security-Policy", std::string(kContentSecurityPolicy));
-  headers.set("X-Content-Type-Options", "nosniff");
-  headers.set("X-Frame-Options", "DENY");
-  headers.set("Referrer-Policy", "no-referrer");
-  headers.set("Cross-Origin-Opener-Policy", "same-origin");
-  headers.set("Cross-Origin-Resource-Policy", "same-origin");
-  headers.set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
-}
-
 io::HttpResponse refuse(Code code, std::string reason, std::string message) {
   auto response = io::json_error(Error{code, std::move(reason), std::move(message), {}});
   response.headers.set("Cache-Control", "no-store");
@@ -114,6 +104,14 @@ void make_room(Table& table, std::size_t max, MonoTime now) {
 
 }  // namespace
 
+std::string cookie_of(const io::HttpRequest& request, std::string_view wanted) {
+  std::string out;
+  for_each_cookie(request, [&](std::string_view name, std::string_view value) {
+    if (name == wanted && out.empty()) out = value;
+  });
+  return out;
+}
+
 const ConsoleAsset* find_console_asset(std::string_view path) {
   const auto assets = console_assets();
   const auto at = std::ranges::lower_bound(assets, path, {}, &ConsoleAsset::path);
@@ -125,6 +123,16 @@ Console::Console(Dependencies dependencies, Options options)
       options_(std::move(options)),
       is_secure_(options_.public_url.starts_with("https:")),
       cookie_name_(cookie_name(options_.public_url, is_secure_)) {}
+
+void Console::secure_headers(io::Headers& headers) {
+  headers.set("Content-Security-Policy", std::string(kContentSecurityPolicy));
+  headers.set("X-Content-Type-Options", "nosniff");
+  headers.set("X-Frame-Options", "DENY");
+  headers.set("Referrer-Policy", "no-referrer");
+  headers.set("Cross-Origin-Opener-Policy", "same-origin");
+  headers.set("Cross-Origin-Resource-Policy", "same-origin");
+  headers.set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
+}
 
 bool Console::is_built() { return console_build() == "full"; }
 
@@ -171,11 +179,15 @@ io::HttpResponse Console::login(const io::HttpRequest& request) {
   auto code = std::move(at->second);
   codes_.erase(at);
   if (code.ends <= now) return redirect(303, "/console/?login=refused");
+  return open_session(std::move(code.who));
+}
 
+io::HttpResponse Console::open_session(auth::Identity who) {
+  const auto now = dependencies_.clock.now();
   make_room(sessions_, options_.sessions_max, now);
   const auto token = dependencies_.random.hex(kSecretBytes);
   sessions_.emplace(hash_of(token),
-                    Session{.who = std::move(code.who),
+                    Session{.who = std::move(who),
                             .csrf = dependencies_.random.hex(kSecretBytes),
                             .ends = now + options_.session_lifetime,
                             .ends_at = dependencies_.clock.wall() + options_.session_lifetime});
@@ -188,9 +200,14 @@ io::HttpResponse Console::login(const io::HttpRequest& request) {
 
 io::HttpResponse Console::describe_session(const io::HttpRequest& request) const {
   const auto* session = identify(request) ? find_session(request) : nullptr;
-  if (!session)
-    return refuse(Code::kUnauthenticated, "console.session.none",
-                  "nobody is signed in here; open the link that `neap console` prints");
+  if (!session) {
+    Json body{{"error", "nobody is signed in here; open the link that `neap console` prints"},
+              {"reason", "console.session.none"}};
+    if (!options_.sign_in_path.empty()) body.get_object()["signIn"] = options_.sign_in_path;
+    auto response = reply_json(body);
+    response.status = 401;
+    return response;
+  }
   return reply_json(Json{
       {"user", session->who.user}, {"csrf", session->csrf}, {"expiresAt", format_rfc3339(session->ends_at)}});
 }

@@ -23,6 +23,9 @@
 
 namespace neap::app {
 
+// The value of a cookie of the request; empty when there is none of that name.
+std::string cookie_of(const io::HttpRequest& request, std::string_view name);
+
 class Console {
  public:
   struct Options {
@@ -32,6 +35,7 @@ class Console {
     Duration session_lifetime = 12h;
     std::size_t codes_max = 64;
     std::size_t sessions_max = 256;
+    std::string sign_in_path;  // where the page sends people to sign in; empty: only links sign in
   };
   struct Dependencies {
     const Clock& clock;
@@ -49,6 +53,10 @@ class Console {
   // POST /neap/v1/console-codes: {"url", "expiresAt"}. To be authorized by the caller (administrators).
   Task<void> serve_codes(io::HttpExchange& exchange, const auth::Identity& who);
 
+  // To the page, with the cookie of a new session of `who`.
+  io::HttpResponse open_session(auth::Identity who);
+  // What every answer below /console carries.
+  static void secure_headers(io::Headers& headers);
   // The login URL with a fresh code that stands for `who`.
   std::string mint_login_url(const auth::Identity& who);
   // False when the program was built without the page (NEAP_UI=OFF): a page that says so is served.

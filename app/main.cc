@@ -11,6 +11,7 @@
 #include "agent_process.h"
 #include "lab.h"
 #include "neap/cli/command.h"
+#include "secrets_key.h"
 #include "server_process.h"
 #include "state_backup.h"
 
@@ -65,6 +66,62 @@ int serve(io::RealRuntime& runtime, Options options) {
   }(runtime, std::move(options)));
 }
 
+// As a Kubernetes API server calls them, where it has them.
+struct OidcFlags {
+  OidcProviderOptions options;
+  std::string username_prefix, ca_file, client_secret_file;
+  std::vector<std::string> required_claims;
+};
+
+void add_oidc_flags(CLI::App& app, OidcFlags& flags) {
+  auto& claims = flags.options.claims;
+  auto* issuer =
+      app.add_option("--oidc-issuer-url", claims.issuer_url,
+                     "Identity provider whose ID tokens are taken; to the letter as it calls itself");
+  const auto add = [&](const char* name, auto& value, const char* what) {
+    return app.add_option(name, value, what)->needs(issuer);
+  };
+  auto* client = add("--oidc-client-id", claims.client_id, "What this installation is to the provider");
+  issuer->needs(client);
+  add("--oidc-username-claim", claims.username_claim, "Claim that names the user")->capture_default_str();
+  add("--oidc-username-prefix", flags.username_prefix,
+      "Before every user's name (else the issuer and '#'; '-' for none)");
+  add("--oidc-groups-claim", claims.groups_claim, "Claim that names the user's groups");
+  add("--oidc-groups-prefix", claims.groups_prefix, "Before every group's name");
+  add("--oidc-required-claim", flags.required_claims, "NAME=VALUE that a token must have; may be repeated");
+  add("--oidc-ca-file", flags.ca_file, "PEM file: who signed the provider's certificate");
+  add("--oidc-client-secret-file", flags.client_secret_file, "File with the client's secret, if it has one");
+  add("--oidc-scope", flags.options.scopes, "Asked for at sign-in; may be repeated")->capture_default_str();
+}
+
+bool take_oidc_flags(OidcFlags& flags, ServerOptions& options) {
+  if (flags.options.claims.issuer_url.empty()) return true;
+  if (!flags.username_prefix.empty()) flags.options.claims.username_prefix = flags.username_prefix;
+  for (const auto& claim : flags.required_claims) {
+    const auto equal = claim.find('=');
+    if (equal == std::string::npos || equal == 0) {
+      std::fprintf(stderr, "neap: --oidc-required-claim \"%s\" must be NAME=VALUE\n", claim.c_str());
+      return false;
+    }
+    flags.options.claims.required_claims.emplace_back(claim.substr(0, equal), claim.substr(equal + 1));
+  }
+  const auto runtime = io::RealRuntime::create();
+  for (const auto& [path, text] : {std::pair(&flags.ca_file, &flags.options.ca_pem),
+                                   std::pair(&flags.client_secret_file, &flags.options.client_secret)}) {
+    if (path->empty()) continue;
+    auto read = runtime->files().read_file(*path, 1u << 20);
+    if (!read) {
+      std::fprintf(stderr, "neap: %s\n", read.error().to_string().c_str());
+      return false;
+    }
+    *text = *std::move(read);
+  }
+  auto& secret = flags.options.client_secret;
+  while (secret.ends_with('\n') || secret.ends_with('\r')) secret.pop_back();
+  options.oidc = flags.options;
+  return true;
+}
+
 int run_server(int argc, char** argv) {
   CLI::App app("Serves the control plane, registry and console of one installation.", "neap server");
   ServerOptions options;
@@ -101,7 +158,14 @@ int run_server(int argc, char** argv) {
   auto* key = app.add_option("--etcd-key", options.store.etcd_key, "PEM file: key of --etcd-cert");
   app.add_option("--etcd-cert", options.store.etcd_certificate, "PEM file: certificate to show to etcd")
       ->needs(key);
+  OidcFlags oidc;
+  add_oidc_flags(app, oidc);
+  app.add_option("--secrets-key-file", options.secrets_key_file,
+                 "File with the keys that Secrets are sealed with (else the server makes its own)");
+  app.add_option("--audit-policy-file", options.audit_policy_file,
+                 "audit.k8s.io/v1 Policy: what of which requests is recorded");
   CLI11_PARSE(app, argc, argv);
+  if (!take_oidc_flags(oidc, options)) return 2;
   if ((store == "etcd") == options.store.etcd_endpoints.empty()) {
     std::fprintf(stderr, "neap: --store etcd and --etcd-endpoints go together; give both or none\n");
     return 2;
@@ -216,6 +280,11 @@ int run_restore(int argc, char** argv) {
                     "restored", state);
 }
 
+int run_make_secrets_key() {
+  fmt::print("{}", SecretsKeyFile::to_text({make_secrets_key()}));
+  return 0;
+}
+
 int run_cli(int argc, char** argv) {
   auto runtime = io::RealRuntime::create();
   return runtime->run_task(cli::run_command(cli::make_process_context(*runtime, environ),
@@ -232,5 +301,8 @@ int main(int argc, char** argv) {
   if (command == "up") return neap::app::run_up(argc - 1, argv + 1);
   if (command == "backup") return neap::app::run_backup(argc - 1, argv + 1);
   if (command == "restore") return neap::app::run_restore(argc - 1, argv + 1);
+  // Needs no server: for a file that `neap server --secrets-key-file` is given.
+  if (command == "secrets" && argc == 3 && std::string_view(argv[2]) == "make-key")
+    return neap::app::run_make_secrets_key();
   return neap::app::run_cli(argc, argv);
 }

@@ -24,12 +24,13 @@ Result<Duration> read_milliseconds(std::string_view text) {
 
 }  // namespace
 
-Task<void> serve_plan(io::HttpExchange& exchange, const controllers::ControlLoop& loop) {
+Task<void> serve_plan(io::HttpExchange& exchange, const controllers::ControlLoop& loop, ProjectRight right) {
   const std::string asked(exchange.request().query_value("project"));
   const std::string project = asked.empty() ? "default" : asked;
   const auto duration = read_milliseconds(exchange.request().query_value("milliseconds"));
-  co_await io::reply_json(exchange, [&loop, &project, &duration](Json object) -> Task<Result<Json>> {
+  co_await io::reply_json(exchange, [&loop, &project, &duration, &right](Json object) -> Task<Result<Json>> {
     if (!duration) co_return fail(duration.error());
+    NEAP_CO_TRY_VOID(right.check(project));
     co_return loop.what_if(object, project, *duration);
   });
 }

@@ -5,9 +5,10 @@
 #include "neap/base/task.h"
 #include "neap/controllers/controller.h"
 #include "neap/io/http.h"
+#include "project_right.h"
 
 namespace neap::app {
 
-Task<void> serve_plan(io::HttpExchange& exchange, const controllers::ControlLoop& loop);
+Task<void> serve_plan(io::HttpExchange& exchange, const controllers::ControlLoop& loop, ProjectRight right);
 
 }  // namespace neap::app

@@ -211,7 +211,7 @@ Task<Status> SealedStore::write_check() {
 }
 
 Task<Status> SealedStore::check_key() {
-  NEAP_CO_TRY(const auto check, co_await inner_->get({}, std::string(kCheckKey)));
+  NEAP_CO_TRY(auto check, co_await inner_->get({}, std::string(kCheckKey)));
   if (!file_.exists()) {
     if (check)
       co_return fail(
@@ -226,12 +226,26 @@ Task<Status> SealedStore::check_key() {
                       "0600, and keep a copy of it elsewhere",
                       file_.path()));
     keys_ = {make_secrets_key()};
-    NEAP_CO_TRY_VOID(file_.save(keys_));
+    const auto made = file_.create(keys_);
+    if (!made && made.error().code != Code::kAlreadyExists) co_return made;
+    // Another server of this installation was faster: its key is the key.
+    if (!made) {
+      NEAP_CO_TRY(keys_, file_.load());
+    }
   } else {
     NEAP_CO_TRY(keys_, file_.load());
   }
   loaded_at_ = runtime_.executor().now();
-  if (!check) co_return co_await write_check();
+  if (!check) {
+    auto first = co_await inner_->put({}, std::string(kCheckKey),
+                                      seal_object(keys_.front(), kCheckKey, kCheckText), Revision{});
+    if (first) co_return ok();
+    if (first.error().code != Code::kAlreadyExists) co_return fail(std::move(first).error());
+    NEAP_CO_TRY(check, co_await inner_->get({}, std::string(kCheckKey)));
+    if (!check)
+      co_return fail(Code::kUnavailable, "secrets.key.busy",
+                     "another server begins on this store; try again");
+  }
   const auto opened = open_object(keys_, kCheckKey, check->value);
   if (!opened)
     co_return fail(
@@ -246,7 +260,8 @@ Task<Status> SealedStore::check_key() {
 
 Task<Result<SealedStore::Rewrapped>> SealedStore::rewrap_all() {
   Rewrapped out;
-  const auto& current = keys_.front();
+  // A copy: reading may load the file again meanwhile.
+  const auto current = keys_.front();
   NEAP_CO_TRY(const auto all, co_await store::list_all(*inner_, {}, options_.prefix));
   for (auto item : all.items) {
     ++out.objects;

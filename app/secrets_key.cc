@@ -74,6 +74,14 @@ Result<std::vector<SecretsKey>> SecretsKeyFile::load() const {
   return keys;
 }
 
+Status SecretsKeyFile::create(const std::vector<SecretsKey>& keys) const {
+  NEAP_TRY(const auto file, files_.open(path_, io::OpenMode::kCreateNew));
+  NEAP_TRY_VOID(files_.set_mode(path_, 0600));
+  NEAP_TRY_VOID(file->write_at(0, to_text(keys)));
+  NEAP_TRY_VOID(file->sync());
+  return files_.sync_directory(path_.substr(0, path_.rfind('/')));
+}
+
 Status SecretsKeyFile::save(const std::vector<SecretsKey>& keys) const {
   return files_.write_file_atomic(path_, to_text(keys), 0600);
 }

@@ -29,6 +29,8 @@ class SecretsKeyFile {
   const std::string& path() const { return path_; }
   Result<std::vector<SecretsKey>> load() const;
   Status save(const std::vector<SecretsKey>& keys) const;
+  // Writes a file that must not exist: of two servers that start at once, one makes the key (kAlreadyExists).
+  Status create(const std::vector<SecretsKey>& keys) const;
 
  private:
   io::FileSystem& files_;

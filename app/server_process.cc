@@ -5,8 +5,10 @@
 #include <charconv>
 #include <optional>
 
+#include "audit_events.h"
 #include "border.h"
 #include "console.h"
+#include "derivation_admission.h"
 #include "join_desk.h"
 #include "neap/api/kind.h"
 #include "neap/apiserver/leader_election.h"
@@ -17,13 +19,18 @@
 #include "neap/controllers/controller.h"
 #include "neap/transfer/receiver.h"
 #include "node_streams.h"
+#include "oidc_console.h"
 #include "plan_route.h"
 #include "policy_admission.h"
+#include "project_right.h"
 #include "refusal_budget.h"
 #include "registry_publisher.h"
 #include "registry_route.h"
+#include "sealed_store.h"
+#include "server_authenticator.h"
 #include "server_identity.h"
 #include "server_peers.h"
+#include "state_backup.h"
 #include "usage_export.h"
 
 namespace neap::app {
@@ -33,49 +40,6 @@ namespace {
 constexpr auto kTokenIssuer = "neap";
 // The key whose revision is the term of the server that leads.
 constexpr auto kFenceKey = "/leadership/controllers";
-
-// Console sessions first, then what the API's own authenticator knows.
-class ServerAuthenticator final : public apiserver::Authenticator {
- public:
-  ServerAuthenticator(const Clock& clock, const auth::BearerTokenTable& tokens)
-      : clock_(clock), tokens_(tokens) {
-    standard_.emplace(
-        clock_, tokens_,
-        apiserver::StandardAuthenticator::Options{.allow_anonymous = true, .signed_tokens = {}});
-  }
-  // From now on also tokens that this server issued.
-  void use(apiserver::StandardAuthenticator::SignedTokens issued) {
-    standard_.emplace(clock_, tokens_,
-                      apiserver::StandardAuthenticator::Options{.allow_anonymous = true,
-                                                                .signed_tokens = std::move(issued)});
-  }
-  void use(const Console* console) { console_ = console; }
-  void use(const ServerPeers* peers) { peers_ = peers; }
-  Result<auth::Identity> authenticate(const io::HttpRequest& request,
-                                      const io::PeerCertificate* certificate) const override {
-    if (peers_) {
-      NEAP_TRY(auto forwarded, peers_->forwarded_by_peer(request));
-      if (forwarded) return *std::move(forwarded);
-    }
-    if (console_ && !certificate)
-      if (auto who = console_->identify(request)) return *std::move(who);
-    // Registry clients know basic authentication only: the password is the token.
-    if (const auto basic = request.headers.get("Authorization"); basic.starts_with("Basic ")) {
-      NEAP_TRY(const auto plain, crypto::from_base64(basic.substr(6)));
-      auto as_bearer = request;
-      as_bearer.headers.set("Authorization", "Bearer " + plain.substr(plain.find(':') + 1));
-      return standard_->authenticate(as_bearer, certificate);
-    }
-    return standard_->authenticate(request, certificate);
-  }
-
- private:
-  const Clock& clock_;
-  const auth::BearerTokenTable& tokens_;
-  std::optional<apiserver::StandardAuthenticator> standard_;
-  const Console* console_ = nullptr;
-  const ServerPeers* peers_ = nullptr;
-};
 
 // The loop needs a publisher at birth, the publisher the border, the border the loop's state.
 class LatePublisher final : public controllers::ModelPublisher {
@@ -105,6 +69,7 @@ struct ServerProcess::Impl {
     const auto shared = options.identity_directory.empty() ? path("identity") : options.identity_directory;
     return ServerIdentity::load_or_create(runtime, shared, path("identity"), names);
   }
+  Task<Status> seal_secrets();
   Task<Status> open_ledgers();
   Task<Status> open_streams();
   // What is on the disk is uncertain now; a fresh start reads it again.
@@ -127,6 +92,7 @@ struct ServerProcess::Impl {
   Task<bool> forward_stream(io::HttpExchange& exchange, const auth::Identity& who,
                             const auth::Attributes& what);
   Task<Status> bill();
+  void add_identity_routes();
   Task<void> keep_metering();
   Task<void> keep_certificate();
   Status write_files(const io::Endpoint& address);
@@ -140,6 +106,7 @@ struct ServerProcess::Impl {
   // Last to go: it also keeps the ledgers to one process.
   std::unique_ptr<store::DirectoryLock> store_lock;
   std::unique_ptr<store::Store> store;
+  SealedStore* sealed = nullptr;             // the same, as what it is
   std::optional<store::FencedStore> fenced;  // where the store is one that others may share
   std::unique_ptr<ledger::Ledger> audit, usage, decisions;
   std::unique_ptr<LedgerStream> audit_stream, usage_stream, decision_stream;
@@ -149,7 +116,10 @@ struct ServerProcess::Impl {
   auth::RbacAuthorizer rbac;
   ServerAuthenticator authenticator;
   auth::AuthorizerChain authorizer;
+  std::optional<auth::AuditPolicy> audit_policy;
+  std::unique_ptr<OidcProvider> provider;
   PolicyAdmission policy_admission;
+  DerivationAdmission derivation_admission{authorizer};
   std::unique_ptr<apiserver::ApiServer> api;
   std::unique_ptr<client::ResourceClient> admin_client;
   std::unique_ptr<client::ResourceClient> leader_client;  // writes while this server leads
@@ -167,6 +137,7 @@ struct ServerProcess::Impl {
   std::unique_ptr<JoinDesk> join_desk;
   std::unique_ptr<NodeStreams> streams;
   std::unique_ptr<Console> console;
+  std::unique_ptr<OidcConsole> oidc_console;
   std::shared_ptr<io::TlsServerContext> tls;
   std::unique_ptr<io::HttpServer> http;
   std::string address;
@@ -197,7 +168,37 @@ Task<Status> ServerProcess::Impl::open_state(const io::Endpoint& listen) {
                                [this](const Error& error) { storage_failed(error); }));
   store_lock = std::move(opened.lock);
   store = std::move(opened.store);
+  NEAP_CO_TRY_VOID(co_await seal_secrets());
+  if (!options.audit_policy_file.empty()) {
+    NEAP_CO_TRY(audit_policy, load_audit_policy(runtime.files(), options.audit_policy_file));
+  }
+  if (options.oidc) {
+    NEAP_CO_TRY_VOID(OidcProvider::check(*options.oidc));
+    options.oidc->cache_path = path("oidc-keys.json");
+    provider = std::make_unique<OidcProvider>(runtime, *options.oidc, log);
+    provider->start();
+    authenticator.use(provider.get());
+  }
   co_return co_await open_ledgers();
+}
+
+Task<Status> ServerProcess::Impl::seal_secrets() {
+  const bool is_given = !options.secrets_key_file.empty();
+  // Beside the keys that servers of one installation share.
+  const auto identity_at = options.identity_directory.empty() ? path("identity") : options.identity_directory;
+  SealedStore::Options sealing;
+  sealing.may_create_key = !is_given;
+  NEAP_CO_TRY(auto opened,
+              co_await SealedStore::open(runtime, std::move(store),
+                                         is_given ? options.secrets_key_file : identity_at + "/secrets.key",
+                                         std::move(sealing)));
+  sealed = opened.get();
+  store = std::move(opened);
+  const auto& done = sealed->rewrapped_at_start();
+  if (done.sealed + done.rewrapped > 0)
+    log.info("secrets were sealed with the present key",
+             {{"plain_before", done.sealed}, {"older_key_before", done.rewrapped}});
+  co_return ok();
 }
 
 Task<Status> ServerProcess::Impl::open_ledgers() {
@@ -263,21 +264,15 @@ Task<Status> ServerProcess::Impl::open_streams() {
 
 // Shares the fsync of the ledger's group commit with whatever else is recorded at the time.
 Task<void> ServerProcess::Impl::record(apiserver::AuditRecord entry) {
-  // What controllers and agents write is seen in the objects; all other writes and all refusals are audited.
+  // What controllers and agents write is seen in the objects; all other writes and all refusals are audited,
+  // and whatever a rule of the audit policy names.
   const std::string_view user = entry.who.user;
   const bool is_part_of_neap =
       user.starts_with("system:") && entry.who.authenticated && !user.starts_with("system:serviceaccount:");
-  if (!border || (entry.status < 400 && is_part_of_neap)) co_return;
+  if (!border || (entry.status < 400 && is_part_of_neap && !entry.by_policy)) co_return;
   if (entry.status >= 400 && !entry.who.authenticated && !stranger_refusals.take(runtime.executor().now()))
     co_return;
-  Json record{{"type", entry.status >= 400 ? "api-refusal" : "api"},
-              {"user", entry.who.user},
-              {"verb", entry.what.verb},
-              {"resource", entry.what.resource},
-              {"namespace", entry.what.namespace_},
-              {"name", entry.what.name},
-              {"status", entry.status},
-              {"reason", entry.reason}};
+  Json record = audit_entry(std::move(entry), runtime.random().uuid());
   if (const auto left_out = stranger_refusals.take_left_out())
     record.as_object()["refusalsNotRecorded"] = left_out;
   auto appended = co_await border->append(std::move(record));
@@ -293,8 +288,9 @@ Task<Status> ServerProcess::Impl::start_api() {
           .kinds = api::KindTable::standard(),
           .authenticator = authenticator,
           .authorizer = authorizer,
-          .admission = {&policy_admission},
+          .admission = {&policy_admission, &derivation_admission},
           .audit = [this](apiserver::AuditRecord entry) { return record(std::move(entry)); },
+          .audit_policy = audit_policy ? &*audit_policy : nullptr,
           .upkeep = of_leader},
       apiserver::ApiServer::Options{
           .token_issuer = apiserver::TokenIssuer{identity->signing_key, kTokenIssuer, kTokenIssuer}});
@@ -315,6 +311,7 @@ Task<Status> ServerProcess::Impl::start_api() {
 Task<Status> ServerProcess::Impl::permit_mount(io::HttpExchange& exchange, std::string from,
                                                artifacts::RegistryAction action) {
   if (action != artifacts::RegistryAction::kPull || exchange.request().method != "POST") co_return ok();
+  co_await authenticator.prepare(exchange.request());
   NEAP_CO_TRY(const auto who, authenticator.authenticate(exchange.request(), exchange.peer_certificate()));
   if (registry_route->may_pull(who, from)) co_return ok();
   co_return fail(Code::kPermissionDenied, "registry.mount",
@@ -382,7 +379,13 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
                              .server_names = names,
                              .record = [this](Json entry) { return border->append(std::move(entry)); },
                              .certificate_life = options.node_certificate_life});
-  co_return co_await join_desk->restore();
+  NEAP_CO_TRY_VOID(co_await join_desk->restore());
+  if (const auto mark = options.state_directory + std::string(kRestoredMark); runtime.files().exists(mark)) {
+    NEAP_CO_TRY(const auto ended, co_await join_desk->end_all("this state was restored from a backup"));
+    log.info("join tokens of before the restore are good no more", {{"tokens", ended}});
+    NEAP_CO_TRY_VOID(runtime.files().remove(mark));
+  }
+  co_return ok();
 }
 
 // The agent's waiting connection says where its node is reached.
@@ -460,22 +463,37 @@ void ServerProcess::Impl::add_routes() {
   api->add_route({.prefix = "/console", .authorize = false, .handler = [this](io::HttpExchange& e, Who who) {
                     return console->serve(e, who);
                   }});
-  api->add_route({.prefix = "/neap/v1/cost", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
-                    std::string project(e.request().query_value("project"));
-                    return reply_json(e, [this, project](Json) -> Task<Result<Json>> {
-                      co_return metering->report(loop->state(), project);
-                    });
-                  }});
-  api->add_route({.prefix = "/neap/v1/plan", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
-                    return serve_plan(e, *loop);
-                  }});
-  api->add_route({.prefix = "/neap/v1/focus", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
-                    return serve_usage_export(e, *usage, loop->state(), options.site);
-                  }});
-  api->add_route({.prefix = "/neap/v1/audit", .authorize = true, .handler = [this](io::HttpExchange& e, Who) {
-                    std::string type(e.request().query_value("type"));
-                    return reply_json(e, [this, type](Json) { return border->list(type, 10'000); });
-                  }});
+  api->add_route(
+      {.prefix = "/neap/v1/cost", .authorize = true, .handler = [this](io::HttpExchange& e, Who who) {
+         std::string project(e.request().query_value("project"));
+         auto right = std::make_shared<ProjectRight>(authorizer, who);
+         return reply_json(e, [this, project, right](Json) -> Task<Result<Json>> {
+           if (!project.empty()) NEAP_CO_TRY_VOID(right->check(project));
+           co_return metering->report(loop->state(), project,
+                                      [right](const std::string& p) { return right->may_read(p); });
+         });
+       }});
+  api->add_route(
+      {.prefix = "/neap/v1/plan", .authorize = true, .handler = [this](io::HttpExchange& e, Who who) {
+         return serve_plan(e, *loop, ProjectRight(authorizer, who));
+       }});
+  api->add_route(
+      {.prefix = "/neap/v1/focus", .authorize = true, .handler = [this](io::HttpExchange& e, Who who) {
+         return serve_usage_export(e, *usage, loop->state(), options.site, ProjectRight(authorizer, who));
+       }});
+  api->add_route(
+      {.prefix = "/neap/v1/audit", .authorize = true, .handler = [this](io::HttpExchange& e, Who who) {
+         std::string type(e.request().query_value("type"));
+         const bool as_events = e.request().query_value("format") == "k8s";
+         auto right = std::make_shared<ProjectRight>(authorizer, who);
+         return reply_json(e, [this, type, as_events, right](Json) -> Task<Result<Json>> {
+           NEAP_CO_TRY(auto answer, co_await border->list(type, 10'000, [right](const std::string& p) {
+             return right->may_read(p);
+           }));
+           if (as_events) co_return kubernetes_audit_events(answer.at("entries").as_array());
+           co_return answer;
+         });
+       }});
   api->add_route({.prefix = "/neap/v1/ledgers/",
                   .authorize = true,
                   .handler = [this](io::HttpExchange& e, Who) { return serve_ledger(e); }});
@@ -537,6 +555,39 @@ Task<Status> ServerProcess::Impl::bill() {
     for (auto* stream : {&audit_stream, &usage_stream, &decision_stream})
       NEAP_CO_TRY_VOID(co_await (*stream)->forget_old(*fenced));
   co_return ok();
+}
+
+void ServerProcess::Impl::add_identity_routes() {
+  using Who = const auth::Identity&;
+  api->add_route({.prefix = "/neap/v1/oidc", .authorize = false, .handler = [this](io::HttpExchange& e, Who) {
+                    return reply_json(e, [this](Json) -> Task<Result<Json>> {
+                      if (provider) co_return provider->describe();
+                      co_return fail(
+                          Code::kNotFound, "oidc.none",
+                          "this server has no identity provider; start it with --oidc-issuer-url and "
+                          "--oidc-client-id, or use a kubeconfig with a token");
+                    });
+                  }});
+  api->add_route({.prefix = "/neap/v1/secrets/rotate",
+                  .authorize = true,
+                  .handler = [this](io::HttpExchange& e, Who who) {
+                    const bool is_post = e.request().method == "POST";
+                    return reply_json(e, [this, is_post, user = who.user](Json) -> Task<Result<Json>> {
+                      if (!is_post)
+                        co_return fail(Code::kInvalidArgument, "secrets.rotate.method",
+                                       "keys are rotated by POST");
+                      NEAP_CO_TRY(const auto done, co_await sealed->rotate());
+                      NEAP_CO_TRY_VOID(co_await border->append(Json{
+                          {"type", "secrets-key-rotation"}, {"user", user}, {"rewrapped", done.rewrapped}}));
+                      co_return Json{{"secrets", done.objects}, {"rewrapped", done.rewrapped}};
+                    });
+                  }});
+  if (!provider) return;
+  oidc_console = std::make_unique<OidcConsole>(runtime, *provider, *console,
+                                               OidcConsole::Options{.public_url = "https://" + address});
+  api->add_route({.prefix = std::string(OidcConsole::kPath),
+                  .authorize = false,
+                  .handler = [this](io::HttpExchange& e, Who) { return oidc_console->serve(e); }});
 }
 
 Task<void> ServerProcess::Impl::keep_metering() {
@@ -601,9 +652,11 @@ Task<Status> ServerProcess::start() {
   i.address = listen.to_string();
   i.console = std::make_unique<Console>(
       Console::Dependencies{.clock = i.runtime.clock(), .random = i.runtime.random()},
-      Console::Options{.public_url = "https://" + i.address});
+      Console::Options{.public_url = "https://" + i.address,
+                       .sign_in_path = i.provider ? std::string(OidcConsole::kPath) : std::string()});
   i.authenticator.use(i.console.get());
   i.add_routes();
+  i.add_identity_routes();
   io::HttpServerOptions http;
   http.tls = i.tls;
   i.http = std::make_unique<io::HttpServer>(i.runtime, std::move(listener), http, i.api->handler());
@@ -627,6 +680,7 @@ Task<void> ServerProcess::stop() {
   if (i.election) co_await i.election->stop();
   if (i.http) co_await i.http->stop();
   co_await i.tasks.stop();
+  if (i.provider) co_await i.provider->stop();
   i.leader_client.reset();
   i.admin_client.reset();
   if (i.api) co_await i.api->stop();

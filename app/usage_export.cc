@@ -25,11 +25,13 @@ Result<std::optional<WallTime>> read_time(const io::HttpRequest& request, std::s
 }
 
 Task<Result<std::string>> export_usage(io::HttpRequest request, ledger::Ledger& usage,
-                                       const controllers::ClusterState& state, std::string billing_account) {
+                                       const controllers::ClusterState& state, std::string billing_account,
+                                       ProjectRight& right) {
   Period period;
   NEAP_CO_TRY(period.from, read_time(request, "from"));
   NEAP_CO_TRY(period.to, read_time(request, "to"));
   const auto project = request.query_value("project");
+  if (!project.empty()) NEAP_CO_TRY_VOID(right.check(project));
   const auto prices = controllers::price_book_of(state);
   finops::FocusExport out({.billing_account = std::move(billing_account), .prices = &prices});
   for (std::uint64_t at = 0; at < usage.size();) {
@@ -42,7 +44,8 @@ Task<Result<std::string>> export_usage(io::HttpRequest request, ledger::Ledger& 
       if (!period.holds(recorded) || !lines || !lines->is_array()) continue;
       for (const auto& item : lines->get_array()) {
         NEAP_CO_TRY(const auto line, controllers::usage_line_from_json(item));
-        if (project.empty() || line.owner.project == project) NEAP_CO_TRY_VOID(out.add(line, recorded));
+        if ((project.empty() || line.owner.project == project) && right.may_read(line.owner.project))
+          NEAP_CO_TRY_VOID(out.add(line, recorded));
       }
     }
   }
@@ -52,8 +55,9 @@ Task<Result<std::string>> export_usage(io::HttpRequest request, ledger::Ledger& 
 }  // namespace
 
 Task<void> serve_usage_export(io::HttpExchange& exchange, ledger::Ledger& usage,
-                              const controllers::ClusterState& state, std::string billing_account) {
-  auto text = co_await export_usage(exchange.request(), usage, state, std::move(billing_account));
+                              const controllers::ClusterState& state, std::string billing_account,
+                              ProjectRight right) {
+  auto text = co_await export_usage(exchange.request(), usage, state, std::move(billing_account), right);
   io::HttpResponse response;
   if (text) {
     response.headers.set("Content-Type", "text/csv; charset=utf-8");

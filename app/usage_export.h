@@ -7,10 +7,12 @@
 #include "neap/controllers/cluster_state.h"
 #include "neap/io/http.h"
 #include "neap/ledger/ledger.h"
+#include "project_right.h"
 
 namespace neap::app {
 
 Task<void> serve_usage_export(io::HttpExchange& exchange, ledger::Ledger& usage,
-                              const controllers::ClusterState& state, std::string billing_account);
+                              const controllers::ClusterState& state, std::string billing_account,
+                              ProjectRight right);
 
 }  // namespace neap::app

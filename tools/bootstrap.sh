@@ -47,6 +47,8 @@ if [ "$what" = test ] && [ -x tools/bootstrap_kubectl.sh ]; then
   tools/bootstrap_oras.sh
   step "informers to test with (about a minute the first time)"
   tools/bootstrap_informers.sh
+  step "OpenID Connect provider to test with"
+  tools/bootstrap_oidc.sh
 fi
 if [ "$what" = test ]; then
   step "conformance cases of the CEL specification"

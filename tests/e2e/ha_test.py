@@ -24,7 +24,7 @@ from node_life_test import Agent
 PATH = "/api/v1/namespaces/default/configmaps"
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/neap-system/leases/neap-controllers"
 JOBS = "/apis/neap.dev/v1/namespaces/default/trainingjobs"
-SHARED = ("ca.pem", "ca.key", "signing.key", "admin.token")
+SHARED = ("ca.pem", "ca.key", "signing.key", "secrets.key", "admin.token")
 LONG = os.environ.get("NEAP_LONG") == "1"
 ROUNDS = 3 if LONG else 1
 

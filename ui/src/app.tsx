@@ -8,7 +8,7 @@ import { errorText, feedWord } from './parts/basics'
 import { language, project, theme, type Theme } from './preferences'
 import { knownProjects } from './projects'
 import { href, pageNames, route, type PageName } from './router'
-import { askSession, session, sessionState, signOut } from './session'
+import { askSession, session, sessionState, signInPath, signOut } from './session'
 import { CostPage } from './pages/cost'
 import { Data } from './pages/data'
 import { Models } from './pages/models'
@@ -217,6 +217,13 @@ function SignIn() {
           <p role="status">{t('signin.unreachable')}</p>
         ) : (
           <>
+            {signInPath.value && (
+              <p>
+                <a class="primary" href={signInPath.value} data-sign-in="provider">
+                  {t('signin.provider')}
+                </a>
+              </p>
+            )}
             <p>{t('signin.how')}</p>
             <pre>
               <code>neap console</code>

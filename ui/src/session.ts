@@ -8,6 +8,7 @@ export interface Session {
   expiresAt: string
 }
 export const session = signal<Session | null>(null)
+export const signInPath = signal('')
 export const sessionState = signal<'asking' | 'signed-in' | 'signed-out' | 'unreachable'>('asking')
 
 export async function askSession(): Promise<void> {
@@ -18,6 +19,7 @@ export async function askSession(): Promise<void> {
     isSignedOut.value = false
     sessionState.value = 'signed-in'
   } catch (error) {
+    if (error instanceof ApiError) signInPath.value = error.signIn
     const isRefusal = error instanceof ApiError && error.status !== 0 && error.status < 500
     sessionState.value = isRefusal ? 'signed-out' : 'unreachable'
     if (!isRefusal) setTimeout(askSession, 3000)

@@ -6,6 +6,7 @@ export class ApiError extends Error {
     readonly status: number, // 0: no reply
     readonly reason: string,
     message: string,
+    readonly signIn = '', // path of the provider's own way in, where the server has one
   ) {
     super(message)
   }
@@ -21,15 +22,17 @@ export function setCsrf(token: string) {
 async function errorOf(response: Response): Promise<ApiError> {
   let message = ''
   let reason = ''
+  let signIn = ''
   try {
     const body = JSON.parse((await response.text()).slice(0, 65536))
     message = String(body.message ?? body.error ?? '')
     reason = String(body.reason ?? '')
+    signIn = String(body.signIn ?? '')
   } catch {
     // Not JSON: the status alone has to do.
   }
   if (response.status === 401) isSignedOut.value = true
-  return new ApiError(response.status, reason, message)
+  return new ApiError(response.status, reason, message, signIn)
 }
 
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {

@@ -26,6 +26,7 @@ export const en = {
   'connection.paused': 'Paused',
 
   'signin.title': 'Sign in',
+  'signin.provider': 'Sign in with your organisation',
   'signin.how': 'Run this command where you use Neap, then open the link it prints. The link works once, for ten minutes.',
   'signin.refused': 'This link was used before, or its ten minutes are over. Ask for a new one.',
   'signin.ended': 'Your session has ended. Ask for a new link to go on.',

@@ -28,6 +28,7 @@ export const zh: Record<Key, string> = {
   'connection.paused': '已暂停',
 
   'signin.title': '登录',
+  'signin.provider': '使用组织账号登录',
   'signin.how': '在使用 Neap 的机器上运行下面的命令，然后打开它给出的链接。链接只能使用一次，十分钟内有效。',
   'signin.refused': '该链接已被使用或已过期，请重新获取。',
   'signin.ended': '会话已结束，请重新获取链接后继续。',

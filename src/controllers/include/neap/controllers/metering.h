@@ -44,7 +44,8 @@ class Metering final : public Spending {
   //  month), "anomalies":[{project,day,amount_micros,expected_micros,cause,sentence}] (two weeks),
   //  "usage":[...]}; an empty project means all that `may_read` names (unset: every one).
   using MayRead = std::function<bool(const std::string&)>;
-  Result<Json> report(const ClusterState& state, std::string_view project, const MayRead& may_read = {}) const;
+  Result<Json> report(const ClusterState& state, std::string_view project,
+                      const MayRead& may_read = {}) const;
 
  private:
   void count(const finops::UsageLine& line, std::int64_t day);

@@ -1,0 +1,75 @@
+// ServerAuthenticator: who calls the server: who another server says, then console sessions first, then
+// tokens of the identity provider, then what the API's own authenticator knows.
+#pragma once
+
+#include <optional>
+
+#include "console.h"
+#include "neap/apiserver/server.h"
+#include "neap/crypto/digest.h"
+#include "oidc_provider.h"
+#include "server_peers.h"
+
+namespace neap::app {
+
+class ServerAuthenticator final : public apiserver::Authenticator {
+ public:
+  ServerAuthenticator(const Clock& clock, const auth::BearerTokenTable& tokens)
+      : clock_(clock), tokens_(tokens) {
+    standard_.emplace(
+        clock_, tokens_,
+        apiserver::StandardAuthenticator::Options{.allow_anonymous = true, .signed_tokens = {}});
+  }
+  // From now on also tokens that this server issued.
+  void use(apiserver::StandardAuthenticator::SignedTokens issued) {
+    standard_.emplace(clock_, tokens_,
+                      apiserver::StandardAuthenticator::Options{.allow_anonymous = true,
+                                                                .signed_tokens = std::move(issued)});
+  }
+  void use(const Console* console) { console_ = console; }
+  void use(const ServerPeers* peers) { peers_ = peers; }
+  void use(OidcProvider* provider) { provider_ = provider; }
+
+  Task<void> prepare(const io::HttpRequest& request) const override {
+    if (!provider_) co_return;
+    if (auto token = token_in(request)) co_await provider_->prepare({}, *std::move(token));
+  }
+  Result<auth::Identity> authenticate(const io::HttpRequest& request,
+                                      const io::PeerCertificate* certificate) const override {
+    if (peers_) {
+      NEAP_TRY(auto forwarded, peers_->forwarded_by_peer(request));
+      if (forwarded) return *std::move(forwarded);
+    }
+    if (console_ && !certificate)
+      if (auto who = console_->identify(request)) return *std::move(who);
+    const auto token = certificate ? std::nullopt : token_in(request);
+    if (provider_ && token && provider_->is_issuer_of(*token)) return provider_->authenticate(*token);
+    // Registry clients know basic authentication only: the password is the token.
+    if (const auto basic = request.headers.get("Authorization"); basic.starts_with("Basic ")) {
+      NEAP_TRY(const auto plain, crypto::from_base64(basic.substr(6)));
+      auto as_bearer = request;
+      as_bearer.headers.set("Authorization", "Bearer " + plain.substr(plain.find(':') + 1));
+      return standard_->authenticate(as_bearer, certificate);
+    }
+    return standard_->authenticate(request, certificate);
+  }
+
+ private:
+  static std::optional<std::string> token_in(const io::HttpRequest& request) {
+    const auto header = request.headers.get("Authorization");
+    if (header.starts_with("Bearer ")) return std::string(header.substr(7));
+    if (!header.starts_with("Basic ")) return std::nullopt;
+    const auto plain = crypto::from_base64(header.substr(6));
+    if (!plain) return std::nullopt;
+    return plain->substr(plain->find(':') + 1);
+  }
+
+  const Clock& clock_;
+  const auth::BearerTokenTable& tokens_;
+  std::optional<apiserver::StandardAuthenticator> standard_;
+  const Console* console_ = nullptr;
+  const ServerPeers* peers_ = nullptr;
+  OidcProvider* provider_ = nullptr;
+};
+
+}  // namespace neap::app

@@ -11,13 +11,18 @@ bool is_done(const api::TrainingJob& job) {
 
 void Agenda::note(const ObjectKey& key, const api::TrainingJob*, const api::TrainingJob* after) {
   jobs_.insert(key);
+  if (after && after->status.phase == "Reserved") promised_.insert(key);
   // Others may wait for its outputs.
   if (!after || is_done(*after)) room_ = true;
 }
 
 void Agenda::note(const ObjectKey& key, const api::Allocation* before, const api::Allocation* after) {
   const auto& known = after ? *after : *before;
-  if (known.spec.ownerKind == "TrainingJob") jobs_.insert({key.namespace_, known.spec.ownerName});
+  if (known.spec.ownerKind == "TrainingJob") {
+    const ObjectKey owner{key.namespace_, known.spec.ownerName};
+    jobs_.insert(owner);
+    if (!after) promised_.insert(owner);  // its job may make it anew
+  }
   sums_ = true;
   if (!after || is_ended(*after)) room_ = true;
 }
@@ -50,8 +55,18 @@ void Agenda::take_lost_nodes(const ClusterState& picture, const Options& options
   }
 }
 
+void Agenda::forget_kept_promises(const ClusterState& picture) {
+  std::erase_if(promised_, [&](const ObjectKey& key) {
+    const auto* job = picture.find<api::TrainingJob>(key.namespace_, key.name);
+    if (!job || job->status.phase != "Reserved") return true;
+    const auto members = picture.allocations_of(key.namespace_, "TrainingJob", key.name, job->status.epoch);
+    return std::int64_t(members.size()) >= job->spec.replicas;
+  });
+}
+
 Work Agenda::begin_pass(const ClusterState& picture, const Options& options, MonoTime now) {
   Work out;
+  forget_kept_promises(picture);
   out.is_tick = !ticked_ || now - *ticked_ >= options.tick;
   if (out.is_tick) {
     ticked_ = now;

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "internal/node_cache.h"
 #include "internal/reconciler.h"
 #include "internal/what_if.h"
 #include "neap/base/task_group.h"
@@ -49,6 +50,7 @@ struct ControlLoop::Impl {
   std::vector<std::move_only_function<void(ClusterState&)>> unpictured;  // from `picture` to `state`
   Reservations reserved;
   Agenda agenda;
+  NodeCache nodes;
   std::uint64_t jobs_looked_at = 0;
   Notifier changed;
   TaskGroup tasks;
@@ -219,6 +221,7 @@ Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
           .spending = deps.spending,
           .agenda = nullptr,
           .tasks = nullptr,
+          .nodes = nullptr,
           .work = {}};
 }
 
@@ -233,6 +236,7 @@ Task<void> ControlLoop::Impl::pass() {
   auto view = view_of(picture);
   view.agenda = &agenda;
   view.tasks = &tasks;
+  view.nodes = &nodes;
   view.work = agenda.begin_pass(picture, options, now);
   jobs_looked_at += view.work.jobs.size();
   using Step = Task<Status> (*)(const Pass&);

@@ -133,10 +133,10 @@ std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners) {
                      .owner_kind = std::string_view(entry.owner).substr(0, entry.owner.find('/')),
                      .owner_name = std::string_view(entry.owner).substr(entry.owner.rfind('/') + 1),
                      .resources = &entry.resources});
-  for (const auto& [key, job] : pass.state.all<api::TrainingJob>()) {
-    if (job.status.phase != "Reserved") continue;
+  const auto add_promised = [&](const ObjectKey& key, const api::TrainingJob& job) {
+    if (job.status.phase != "Reserved") return;
     const auto run = std::ranges::find(job.status.runs, job.status.epoch, &api::RunRecord::epoch);
-    if (run == job.status.runs.end()) continue;
+    if (run == job.status.runs.end()) return;
     for (std::size_t i = 0; i < run->nodes.size(); ++i) {
       const ObjectKey member{key.namespace_, member_name(key.name, run->epoch, std::int64_t(i))};
       if (!reserved.contains(member) && !pass.state.find<api::Allocation>(member.namespace_, member.name))
@@ -146,6 +146,13 @@ std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners) {
                        .owner_name = key.name,
                        .resources = &job.spec.resources});
     }
+  };
+  if (pass.agenda) {
+    for (const auto& key : pass.agenda->promised())
+      if (const auto* job = pass.state.find<api::TrainingJob>(key.namespace_, key.name))
+        add_promised(key, *job);
+  } else {
+    for (const auto& [key, job] : pass.state.all<api::TrainingJob>()) add_promised(key, job);
   }
   return out;
 }

@@ -8,6 +8,7 @@
 
 #include "internal/derivation.h"
 #include "internal/limits.h"
+#include "internal/node_cache.h"
 #include "internal/queueing.h"
 #include "internal/spot_history.h"
 #include "neap/controllers/prices.h"
@@ -46,15 +47,7 @@ policy::CapacityType to_policy(api::CapacityType type) {
 // and a reason for each of thousands of nodes is read by nobody.
 constexpr std::size_t kExplainedNodesMax = 100;
 
-using HeldByNode = std::map<std::string_view, std::vector<const api::Resources*>>;
-
-HeldByNode held_by_node(const std::vector<Holding>& holdings) {
-  HeldByNode out;
-  for (const auto& holding : holdings) out[holding.node].push_back(holding.resources);
-  return out;
-}
-
-scheduler::Node to_scheduler(const api::Node& node, const HeldByNode& held_by) {
+scheduler::Node to_scheduler(const api::Node& node) {
   scheduler::Node out;
   out.name = node.metadata.name;
   out.site = node.spec.site;
@@ -73,20 +66,29 @@ scheduler::Node to_scheduler(const api::Node& node, const HeldByNode& held_by) {
   out.is_reclaimed = condition_is_true(node.status.conditions, "Interrupting") ||
                      node.metadata.deletionTimestamp.has_value();
   out.versions = node.status.runtimes;
-  const auto holders = held_by.find(out.name);
-  if (holders == held_by.end()) return out;
-  for (const auto* holder : holders->second) {
-    const auto& held = *holder;
-    out.cores_free.value = std::max<std::int64_t>(0, out.cores_free.value - held.cpu.value);
-    out.memory_free.value = std::max<std::int64_t>(0, out.memory_free.value - held.memory.value);
-    for (const auto& [model, amount] : held.accelerators)
-      for (auto left = amount.value; left > 0;) {
-        const auto device = std::ranges::find_if(out.devices_free, [](auto free) { return free > 0; });
-        if (device == out.devices_free.end()) break;
-        const auto take = std::min<std::int64_t>(left, *device);
-        *device -= std::int32_t(take);
-        left -= take;
-      }
+  return out;
+}
+
+void hold(scheduler::Node& node, const api::Resources& held) {
+  node.cores_free.value = std::max<std::int64_t>(0, node.cores_free.value - held.cpu.value);
+  node.memory_free.value = std::max<std::int64_t>(0, node.memory_free.value - held.memory.value);
+  for (const auto& [model, amount] : held.accelerators)
+    for (auto left = amount.value; left > 0;) {
+      const auto device = std::ranges::find_if(node.devices_free, [](auto free) { return free > 0; });
+      if (device == node.devices_free.end()) break;
+      const auto take = std::min<std::int64_t>(left, *device);
+      *device -= std::int32_t(take);
+      left -= take;
+    }
+}
+
+// By name, with what is held on them taken off.
+std::vector<scheduler::Node> nodes_of(const Pass& pass, const std::vector<Holding>& holdings) {
+  NodeCache fresh;
+  auto out = (pass.nodes ? *pass.nodes : fresh).take(pass.state, to_scheduler);
+  for (const auto& holding : holdings) {
+    const auto at = std::ranges::lower_bound(out, holding.node, {}, &scheduler::Node::name);
+    if (at != out.end() && at->name == holding.node) hold(*at, *holding.resources);
   }
   return out;
 }
@@ -111,8 +113,7 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
                          .bandwidth = double(link.spec.bandwidthMbps) * 1e6 / 8,
                          .rtt = Duration(std::int64_t(link.spec.rttMs * 1e6))});
   const auto holdings = holdings_of(pass, owners);
-  const auto held = held_by_node(holdings);
-  for (const auto& [key, node] : pass.state.all<api::Node>()) out.nodes.push_back(to_scheduler(node, held));
+  out.nodes = nodes_of(pass, holdings);
   for (const auto& [key, policy] : pass.state.all<api::SchedulingPolicy>()) {
     if (key.namespace_ != project) continue;
     for (const auto& rule : policy.spec.rules) {
@@ -169,7 +170,7 @@ std::vector<Placement> decide_all(const Pass& pass, std::span<const scheduler::R
                                   const Owners& owners) {
   std::vector<Placement> out(requests.size());
   if (requests.empty()) return out;
-  const auto snapshot = snapshot_of(pass, requests.front().project, owners);
+  auto snapshot = snapshot_of(pass, requests.front().project, owners);
   if (!snapshot) {
     for (auto& placement : out) placement.message = snapshot.error().message;
     return out;
@@ -180,6 +181,7 @@ std::vector<Placement> decide_all(const Pass& pass, std::span<const scheduler::R
   options.explains_nodes = snapshot->nodes.size() <= kExplainedNodesMax;
   const auto plan = scheduler::decide(*snapshot, requests, options);
   for (std::size_t i = 0; i < requests.size(); ++i) out[i] = placement_of(plan.decisions[i], plan.currency);
+  if (pass.nodes) pass.nodes->give_back(std::move(snapshot->nodes));
   return out;
 }
 

@@ -52,14 +52,17 @@ class Agenda {
 
   // From the passes.
   Work begin_pass(const ClusterState& picture, const Options& options, MonoTime now);
+  // Jobs with a place of which not every member is in the picture yet.
+  const std::set<ObjectKey>& promised() const { return promised_; }
   void wait_for_room(const ObjectKey& job) { waiting_.insert(job); }
   void look_again(const ObjectKey& job, MonoTime when) { due_.emplace(when, job); }
 
  private:
+  void forget_kept_promises(const ClusterState& picture);
   void take_lost_nodes(const ClusterState& picture, const Options& options, MonoTime now);
 
   bool everything_ = true, room_ = true, sums_ = true;
-  std::set<ObjectKey> jobs_, waiting_;
+  std::set<ObjectKey> jobs_, waiting_, promised_;
   std::set<std::string> nodes_;  // gone, or back: their jobs are looked at
   std::set<std::string> gone_;   // their lease has run out
   std::set<std::pair<MonoTime, ObjectKey>> due_;

@@ -45,6 +45,8 @@ class Reservations {
   std::map<ObjectKey, Entry> entries_;
 };
 
+class NodeCache;
+
 struct Pass {
   io::Runtime& runtime;
   client::ResourceClient& client;
@@ -58,6 +60,7 @@ struct Pass {
   // Null where nothing is remembered from pass to pass: everything is looked at, one after the other.
   Agenda* agenda = nullptr;
   TaskGroup* tasks = nullptr;
+  NodeCache* nodes = nullptr;
   Work work{};
 
   WallTime wall() const { return runtime.clock().wall(); }

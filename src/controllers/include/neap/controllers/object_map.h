@@ -42,6 +42,7 @@ class ObjectMap {
     explicit const_iterator(typename Shared::const_iterator at) : at_(at) {}
     reference operator*() const { return {at_->first, *at_->second}; }
     pointer operator->() const { return {**this}; }
+    std::shared_ptr<const T> share() const { return at_->second; }
     const_iterator& operator++() {
       ++at_;
       return *this;

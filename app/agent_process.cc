@@ -9,7 +9,7 @@
 #include "certificate_renewal.h"
 #include "neap/agent/agent.h"
 #include "neap/agent/data_plane.h"
-#include "neap/agent/log_relay.h"
+#include "neap/agent/stream_relay.h"
 #include "neap/client/http_client.h"
 #include "neap/crypto/digest.h"
 #include "neap/inference/onnx_engine.h"
@@ -93,7 +93,7 @@ struct AgentProcess::Impl {
   std::unique_ptr<executor::ProcessDriver> processes;
   std::unique_ptr<agent::Agent> agent;
   std::unique_ptr<CertificateRenewal> renewal;
-  std::unique_ptr<agent::LogRelay> logs;
+  std::unique_ptr<agent::StreamRelay> streams;
   std::unique_ptr<io::HttpServer> clients, peers;
 };
 
@@ -261,16 +261,17 @@ Task<Status> AgentProcess::start() {
                                            }},
       i.path("identity"), i.options.node);
   i.renewal->start();
-  i.logs = std::make_unique<agent::LogRelay>(
-      agent::LogRelay::Dependencies{
+  i.streams = std::make_unique<agent::StreamRelay>(
+      agent::StreamRelay::Dependencies{
           .runtime = i.runtime,
           .server = *i.server,
           .gate = *i.gate,
+          .processes = *i.processes,
           .log = i.log,
           .find = [&i](const std::string& ns,
-                       const std::string& name) { return i.agent->find_log(ns, name); }},
+                       const std::string& name) { return i.agent->find_work(ns, name); }},
       i.options.node, i.credentials->identity().server_site);
-  i.logs->start();
+  i.streams->start();
   NEAP_CO_TRY_VOID(i.runtime.files().write_file_atomic(
       i.path("endpoints.json"),
       to_pretty_text(Json{{"inference", options.inference_endpoint}, {"peer", options.peer_endpoint}}) +
@@ -287,7 +288,7 @@ Task<void> AgentProcess::stop() {
   if (i.clients) co_await i.clients->stop();
   if (i.peers) co_await i.peers->stop();
   if (i.renewal) co_await i.renewal->stop();
-  if (i.logs) co_await i.logs->stop();
+  if (i.streams) co_await i.streams->stop();
   if (i.agent) co_await i.agent->stop();
   if (i.gate) co_await i.gate->stop();
   if (i.serving) co_await i.serving->stop();

@@ -28,7 +28,8 @@ BlobFacts facts_from(const Json& entry) {
 }
 
 bool may_be_shipped(std::string_view type) {
-  return type == "crossing" || type == "refusal" || type == "declassification";
+  return type == "crossing" || type == "refusal" || type == "declassification" || type == "session-start" ||
+         type == "session-end";
 }
 
 }  // namespace
@@ -281,7 +282,7 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
     if (const auto type = get_string(item, "type"); !may_be_shipped(type))
       entry = Json{{"type", "shipment-refusal"},
                    {"offered", type.substr(0, 64)},
-                   {"reason", "nodes ship crossings, refusals and declassifications only"}};
+                   {"reason", "nodes ship crossings, refusals, declassifications and sessions only"}};
     auto& fields = entry.get_object();
     fields["shippedBy"] = node;
     fields["node"] = node;

@@ -59,10 +59,10 @@ struct NodeStreams::NodeDesk {
 };
 
 // Holds a wish's place until it is destroyed, and its connection once there is one.
-class NodeStreams::Stream final : public apiserver::LogStream {
+class NodeStreams::Place {
  public:
-  Stream(io::Runtime& runtime, std::string node, std::shared_ptr<NodeDesk> desk,
-         std::shared_ptr<std::size_t> open, Duration grace)
+  Place(io::Runtime& runtime, std::string node, std::shared_ptr<NodeDesk> desk,
+        std::shared_ptr<std::size_t> open, Duration grace)
       : runtime_(runtime),
         node_(std::move(node)),
         desk_(std::move(desk)),
@@ -73,14 +73,14 @@ class NodeStreams::Stream final : public apiserver::LogStream {
     ++*open_;
     desk_->wishes[id_] = wish_;
   }
-  ~Stream() override {
+  ~Place() {
     --*open_;
     desk_->wishes.erase(id_);
     std::erase(desk_->waiting, id_);
     if (wish_->stream) wish_->stream->close();
   }
-  Stream(const Stream&) = delete;
-  Stream& operator=(const Stream&) = delete;
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
 
   Task<Status> open(CallContext ctx, Json ask, Duration within) {
     wish_->ask = std::move(ask);
@@ -98,21 +98,24 @@ class NodeStreams::Stream final : public apiserver::LogStream {
     co_return co_await read_head(soon);
   }
 
-  Task<Result<std::size_t>> read_some(CallContext ctx, std::string& out) override {
+  Task<Result<std::size_t>> read_some(CallContext ctx, std::string& out, std::size_t max) {
     if (!rest_.empty()) {
-      out += rest_;
-      co_return std::exchange(rest_, {}).size();
+      const auto n = std::min(max, rest_.size());
+      out.append(rest_, 0, n);
+      rest_.erase(0, n);
+      co_return n;
     }
     for (;;) {
       const auto until = runtime_.executor().now() + kSilence;
-      auto n = co_await wish_->stream->read_some(ctx.with_deadline(until), out, kPieceBytes);
+      auto n = co_await wish_->stream->read_some(ctx.with_deadline(until), out, max);
       if (n || n.error().code != Code::kDeadlineExceeded) co_return n;
       NEAP_CO_TRY_VOID(ctx.check(runtime_.executor().now()));
       if (!desk_->is_present(runtime_.executor().now(), grace_))
         co_return fail(Code::kUnavailable, "logs.node.lost",
-                       fmt::format("node {} went out of reach while its log was read", node_));
+                       fmt::format("node {} went out of reach while it answered", node_));
     }
   }
+  io::Stream& stream() { return *wish_->stream; }
 
  private:
   Task<Status> read_head(CallContext ctx) {
@@ -133,7 +136,7 @@ class NodeStreams::Stream final : public apiserver::LogStream {
     if (status == 200) co_return ok();
     co_return fail(code_of_http_status(int(status)),
                    std::string(get_string(head, "reason", "logs.node.refused")),
-                   std::string(get_string(head, "message", "the node refused to show the log")));
+                   std::string(get_string(head, "message", "the node refused")));
   }
 
   io::Runtime& runtime_;
@@ -143,6 +146,34 @@ class NodeStreams::Stream final : public apiserver::LogStream {
   Duration grace_;
   std::string id_, rest_;
   std::shared_ptr<Wish> wish_;
+};
+
+class NodeStreams::LogReading final : public apiserver::LogStream {
+ public:
+  explicit LogReading(std::unique_ptr<Place> place) : place_(std::move(place)) {}
+  Task<Result<std::size_t>> read_some(CallContext ctx, std::string& out) override {
+    return place_->read_some(std::move(ctx), out, kPieceBytes);
+  }
+
+ private:
+  std::unique_ptr<Place> place_;
+};
+
+class NodeStreams::Session final : public io::Stream {
+ public:
+  explicit Session(std::unique_ptr<Place> place) : place_(std::move(place)) {}
+  Task<Result<std::size_t>> read_some(CallContext ctx, std::string& out, std::size_t max) override {
+    return place_->read_some(std::move(ctx), out, max);
+  }
+  Task<Status> write_all(CallContext ctx, std::string_view data) override {
+    return place_->stream().write_all(std::move(ctx), data);
+  }
+  Task<Status> shutdown_write() override { return place_->stream().shutdown_write(); }
+  void close() override { place_->stream().close(); }
+  io::Endpoint peer() const override { return {}; }
+
+ private:
+  std::unique_ptr<Place> place_;
 };
 
 NodeStreams::NodeStreams(io::Runtime& runtime, client::ResourceClient& client, Options options)
@@ -225,15 +256,14 @@ Task<void> NodeStreams::attach(io::HttpExchange& exchange, std::string node, std
   wish->attached.set();
 }
 
-Task<Result<std::string>> NodeStreams::node_of(CallContext ctx, apiserver::LogQuery query) {
-  auto object = co_await client_.get(
-      ctx, client::TypedClient<api::Allocation>::path(query.namespace_, query.allocation));
+Task<Result<std::string>> NodeStreams::node_of(CallContext ctx, std::string ns, std::string name) {
+  auto object = co_await client_.get(ctx, client::TypedClient<api::Allocation>::path(ns, name));
   if (!object) co_return fail(std::move(object).error());
   NEAP_CO_TRY(const auto allocation, api::from_json<api::Allocation>(*object));
   if (allocation.spec.node.empty())
     co_return fail(
         Code::kNotFound, "logs.unplaced",
-        fmt::format("allocation {} is not placed on a node, so nothing wrote a log yet", query.allocation));
+        fmt::format("allocation {} is not placed on a node, so nothing runs or wrote a log yet", name));
   co_return allocation.spec.node;
 }
 
@@ -244,32 +274,57 @@ Task<Status> NodeStreams::wait_for_node(CallContext ctx, std::shared_ptr<NodeDes
     if (waited) continue;
     NEAP_CO_TRY_VOID(ctx.check(runtime_.executor().now()));
     co_return fail(Code::kUnavailable, "logs.node.unreachable",
-                   fmt::format("node {} is not connected to this server, and the log lies there; see "
+                   fmt::format("node {} is not connected to this server, and only it can answer; see "
                                "`neap describe node/{}` and try again when it is Ready",
                                node, node));
   }
   co_return ok();
 }
 
-Task<Result<std::unique_ptr<apiserver::LogStream>>> NodeStreams::open_log(CallContext ctx,
-                                                                          apiserver::LogQuery query) {
-  NEAP_CO_TRY(const auto node, co_await node_of(ctx, query));
+Task<Result<std::unique_ptr<NodeStreams::Place>>> NodeStreams::ask_node(CallContext ctx, Json ask) {
+  NEAP_CO_TRY(const auto node, co_await node_of(ctx, std::string(get_string(ask, "namespace")),
+                                                std::string(get_string(ask, "allocation"))));
   const auto desk = desk_of(node);
   NEAP_CO_TRY_VOID(co_await wait_for_node(ctx, desk, node));
   if (*open_ >= options_.streams_max || desk->wishes.size() >= options_.streams_per_node)
     co_return fail(
         Code::kResourceExhausted, "logs.busy",
-        fmt::format("{} logs of node {} and {} in all are being read; try again when one has ended",
+        fmt::format("{} logs and sessions of node {} and {} in all are open; try again when one has ended",
                     desk->wishes.size(), node, *open_));
-  auto stream = std::make_unique<Stream>(runtime_, node, desk, open_, options_.presence_grace);
-  NEAP_CO_TRY_VOID(co_await stream->open(ctx,
-                                         Json{{"namespace", query.namespace_},
-                                              {"allocation", query.allocation},
-                                              {"user", query.user},
-                                              {"tailLines", query.tail_lines},
-                                              {"follow", query.follow}},
-                                         options_.open_within));
-  co_return stream;
+  auto place = std::make_unique<Place>(runtime_, node, desk, open_, options_.presence_grace);
+  NEAP_CO_TRY_VOID(co_await place->open(ctx, std::move(ask), options_.open_within));
+  co_return place;
+}
+
+Task<Result<std::unique_ptr<apiserver::LogStream>>> NodeStreams::open_log(CallContext ctx,
+                                                                          apiserver::LogQuery query) {
+  NEAP_CO_TRY(auto place, co_await ask_node(ctx, Json{{"kind", "log"},
+                                                      {"namespace", query.namespace_},
+                                                      {"allocation", query.allocation},
+                                                      {"user", query.user},
+                                                      {"tailLines", query.tail_lines},
+                                                      {"follow", query.follow}}));
+  co_return std::make_unique<LogReading>(std::move(place));
+}
+
+Task<Result<std::unique_ptr<io::Stream>>> NodeStreams::open_session(CallContext ctx,
+                                                                    apiserver::SessionQuery query) {
+  using Kind = apiserver::SessionQuery::Kind;
+  JsonArray command;
+  for (auto& word : query.command) command.emplace_back(std::move(word));
+  NEAP_CO_TRY(auto place,
+              co_await ask_node(ctx, Json{{"kind", query.kind == Kind::kExec     ? "exec"
+                                                   : query.kind == Kind::kAttach ? "attach"
+                                                                                 : "port-forward"},
+                                          {"namespace", query.namespace_},
+                                          {"allocation", query.allocation},
+                                          {"user", query.user},
+                                          {"command", std::move(command)},
+                                          {"input", query.input},
+                                          {"errors", query.errors},
+                                          {"terminal", query.terminal},
+                                          {"port", query.port}}));
+  co_return std::make_unique<Session>(std::move(place));
 }
 
 }  // namespace neap::app

@@ -435,6 +435,7 @@ Task<void> ServerProcess::Impl::serve_ledger(io::HttpExchange& exchange) {
 void ServerProcess::Impl::add_routes() {
   streams = std::make_unique<NodeStreams>(runtime, *admin_client);
   api->serve_logs(*streams);
+  api->serve_sessions(*streams);
   using Who = const auth::Identity&;
   api->add_route({.prefix = "/v2", .authorize = false, .handler = [this](io::HttpExchange& e, Who who) {
                     return registry_route->handle(e, who);

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "neap/agent/log_relay.h"
+#include "neap/agent/stream_relay.h"
 #include "neap/client/fake_resource_client.h"
 #include "neap/io/sim_runtime.h"
 #include "neap/store/memory_store.h"
@@ -40,15 +40,16 @@ class NodeStreamsTest : public ::testing::Test {
     subject_.intent.level = api::DataLevel::kL3;
     subject_.intent.project = "default";
     EXPECT_TRUE(node_.runtime().files().make_directories("/work"));
-    relay_ = std::make_unique<agent::LogRelay>(
-        agent::LogRelay::Dependencies{.runtime = node_.runtime(),
-                                      .server = *to_server_,
-                                      .gate = *gate_,
-                                      .log = log_,
-                                      .find =
-                                          [this](const std::string& ns, const std::string& name) {
-                                            return ns == "default" && name == "a" ? found_ : std::nullopt;
-                                          }},
+    relay_ = std::make_unique<agent::StreamRelay>(
+        agent::StreamRelay::Dependencies{.runtime = node_.runtime(),
+                                         .server = *to_server_,
+                                         .gate = *gate_,
+                                         .processes = processes_,
+                                         .log = log_,
+                                         .find =
+                                             [this](const std::string& ns, const std::string& name) {
+                                               return ns == "default" && name == "a" ? found_ : std::nullopt;
+                                             }},
         "n1", "hq");
     found_ = subject_;
   }
@@ -136,6 +137,18 @@ class NodeStreamsTest : public ::testing::Test {
     run(hq_, read_into(std::move(query), {}, out));
     return out;
   }
+  // The reason why a session was refused.
+  std::string enter(apiserver::SessionQuery query) {
+    query.namespace_ = "default";
+    query.allocation = "a";
+    query.command = {"true"};
+    std::string out;
+    run(hq_, [](NodeStreams& streams, apiserver::SessionQuery asked, std::string& reason) -> Task<void> {
+      const auto session = co_await streams.open_session({}, std::move(asked));
+      reason = session ? "open" : session.error().reason;
+    }(*streams_, std::move(query), out));
+    return out;
+  }
   std::vector<std::string> recorded() {
     std::vector<std::string> out;
     run(node_, [](ledger::Ledger& audit, std::vector<std::string>& types) -> Task<void> {
@@ -152,6 +165,9 @@ class NodeStreamsTest : public ::testing::Test {
   store::MemoryStore node_store_;
   Quiet sink_;
   telemetry::Logger log_;
+  executor::ResourceLimiter limiter_ =
+      executor::ResourceLimiter::detect(node_.runtime().files(), "n1", "/no-cgroups");
+  executor::ProcessDriver processes_{node_.runtime(), limiter_, {}};
   auth::Identity who_;
   std::unique_ptr<NodeStreams> streams_;
   std::unique_ptr<io::HttpServer> http_;
@@ -159,9 +175,9 @@ class NodeStreamsTest : public ::testing::Test {
   std::unique_ptr<ledger::Ledger> audit_;
   std::unique_ptr<agent::EgressGate> gate_;
   bool gate_started_ = false;
-  agent::LogSubject subject_;
-  std::optional<agent::LogSubject> found_;
-  std::unique_ptr<agent::LogRelay> relay_;
+  agent::WorkSubject subject_;
+  std::optional<agent::WorkSubject> found_;
+  std::unique_ptr<agent::StreamRelay> relay_;
 };
 
 TEST_F(NodeStreamsTest, a_log_comes_whole_or_its_last_lines_and_the_crossing_is_on_record) {
@@ -242,6 +258,32 @@ TEST_F(NodeStreamsTest, work_on_protected_data_shows_its_log_to_named_users_only
   EXPECT_EQ(recorded(), (std::vector<std::string>{"crossing L2 7", "refusal L2 -1", "refusal L1 -1"}));
 }
 
+TEST_F(NodeStreamsTest, work_on_protected_data_is_entered_by_named_users_only) {
+  const auto rule = [](const char* level, const char* purpose) {
+    return JsonObject{{"name", fmt::format("{}-{}", level, purpose)},
+                      {"level", level},
+                      {"effect", "allow"},
+                      {"purposes", JsonArray{purpose}}};
+  };
+  run(node_, learn({rule("L2", "log/alice"), rule("L2", "exec/bob"), rule("L1", "exec/bob")}));
+  relay_->start();
+  using Kind = apiserver::SessionQuery::Kind;
+  found_->intent.level = api::DataLevel::kL2;
+  EXPECT_EQ(enter({.kind = Kind::kExec, .user = "alice"}), "egress.view.unnamed");  // she may read, not enter
+  EXPECT_EQ(enter({.kind = Kind::kPortForward, .user = "bob"}), "egress.view.unnamed");
+  EXPECT_EQ(enter({.kind = Kind::kAttach, .user = "bob"}), "egress.view.unnamed");
+  EXPECT_EQ(recorded(), std::vector<std::string>(3, "refusal L2 -1"));
+  // Named: what is said next is about the work itself, which has no program here.
+  EXPECT_EQ(enter({.kind = Kind::kExec, .user = "bob"}), "agent.session.inside");
+  found_->intent.level = api::DataLevel::kL1;  // hq is another site
+  EXPECT_EQ(enter({.kind = Kind::kExec, .user = "bob"}), "dataguard.export.l1");
+  found_->intent.level = api::DataLevel::kL3;
+  EXPECT_EQ(enter({.kind = Kind::kExec, .user = "alice"}), "agent.session.inside");
+  found_->programs = {.id = "u", .working_directory = "/work", .environment = {}};
+  EXPECT_EQ(enter({.kind = Kind::kExec, .user = "alice"}), "agent.session.ended");
+  EXPECT_EQ(enter({.kind = Kind::kPortForward, .user = "alice"}), "agent.session.ended");
+}
+
 TEST_F(NodeStreamsTest, one_node_cannot_take_what_is_asked_of_another) {
   who_.node = "n2";
   run(node_, learn({}));
@@ -294,14 +336,14 @@ TEST_F(NodeStreamsTest, more_logs_at_once_than_the_bound_are_refused) {
   run(node_, learn({}));
   relay_->start();
   write_log("one\n");
-  std::vector<std::string> out(20);
+  std::vector<std::string> out(70);
   TaskGroup reading(hq_.runtime().executor());
   CancelSource cancel;
   for (auto& text : out)
     reading.spawn(read_into({.follow = true}, CallContext{}.with_cancel(cancel.token()), text));
   world_.run_for(5s);
-  EXPECT_EQ(std::ranges::count(out, "one\n"), 16);
-  EXPECT_EQ(std::ranges::count(out, "logs.busy"), 4);
+  EXPECT_EQ(std::ranges::count(out, "one\n"), 64);
+  EXPECT_EQ(std::ranges::count(out, "logs.busy"), 6);
   cancel.cancel();
   world_.run_for(5s);
   EXPECT_EQ(reading.running(), 0u);

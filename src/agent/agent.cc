@@ -77,8 +77,8 @@ void Agent::abandon() {
 void Agent::set_notice(std::string condition, std::string reason, std::string message) {
   impl_->link.set_notice(std::move(condition), std::move(reason), std::move(message));
 }
-std::optional<LogSubject> Agent::find_log(const std::string& ns, const std::string& name) const {
-  return impl_->table.find_log(ns, name);
+std::optional<WorkSubject> Agent::find_work(const std::string& ns, const std::string& name) const {
+  return impl_->table.find_work(ns, name);
 }
 bool Agent::is_connected() const { return impl_->link.is_connected(); }
 

@@ -183,10 +183,10 @@ bool AllocationTable::has_running_work() const {
                              [](const auto& e) { return e.second.worker && !e.second.worker->has_ended(); });
 }
 
-std::optional<LogSubject> AllocationTable::find_log(const std::string& ns, const std::string& name) const {
+std::optional<WorkSubject> AllocationTable::find_work(const std::string& ns, const std::string& name) const {
   const auto it = entries_.find({ns, name});
   if (it == entries_.end() || !it->second.worker) return std::nullopt;
-  return it->second.worker->log_subject();
+  return it->second.worker->subject();
 }
 
 std::vector<api::Allocation> AllocationTable::unsent() const {

@@ -202,6 +202,17 @@ Task<Status> EgressGate::record_refusal(ExportIntent intent, std::string to_site
   co_return ok();
 }
 
+Task<Status> EgressGate::record_session(Json entry) {
+  auto& fields = entry.get_object();
+  fields["time"] = format_rfc3339(deps_.runtime.clock().wall(), 3);
+  fields["node"] = node_;
+  fields["from"] = site_;
+  auto appended = co_await deps_.audit.append(std::move(entry));
+  if (!appended) co_return fail(std::move(appended).error(), "recording a session");
+  appended_.notify_all();
+  co_return ok();
+}
+
 Task<Status> EgressGate::record_declassification(ExportIntent intent, std::string rule, Json counts) {
   auto appended = co_await deps_.audit.append(Json{{"time", format_rfc3339(deps_.runtime.clock().wall(), 3)},
                                                    {"type", "declassification"},

@@ -19,6 +19,7 @@ class ProcessWorker final : public Worker {
  public:
   using Worker::Worker;
   Task<void> run(CallContext ctx) override;
+  WorkSubject subject() const override;
 
  private:
   const api::ProcessWork& work() const { return *allocation_.spec.process; }
@@ -49,6 +50,15 @@ class ProcessWorker final : public Worker {
   bool uploading_ = false;
   CallContext life_;
 };
+
+WorkSubject ProcessWorker::subject() const {
+  auto out = Worker::subject();
+  auto beside = program(0);
+  out.programs = {.id = allocation_.metadata.uid,
+                  .working_directory = std::move(beside.working_directory),
+                  .environment = std::move(beside.environment)};
+  return out;
+}
 
 Task<void> ProcessWorker::run(CallContext ctx) {
   life_ = ctx;

@@ -56,7 +56,7 @@ ExportIntent Worker::intent(std::string purpose) const {
   return out;
 }
 
-LogSubject Worker::log_subject() const {
+WorkSubject Worker::subject() const {
   return {.directory = directory(), .has_ended = has_ended(), .intent = intent("log")};
 }
 

@@ -28,6 +28,7 @@ JsonArray verbs_of(const api::KindEntry& kind) {
 
 JsonArray subresource_verbs(const api::KindEntry& kind, std::string_view name) {
   if (name == "token") return {"create"};
+  if (name == "exec" || name == "attach" || name == "portforward") return {"create", "get"};
   if (kind.view_of.empty() && (name == "status" || name == "scale")) return {"get", "patch", "update"};
   return {"get"};
 }

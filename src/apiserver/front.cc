@@ -194,10 +194,11 @@ Task<void> Front::handle(io::HttpExchange& exchange) {
   auto info = parse_request_info(rest_.dependencies().kinds, http.method, http.path,
                                  http.query_value("watch") == "true" || http.query_value("watch") == "1");
   // Data policies name the people who may read what work prints; whoever acts as one of them is not them.
-  if (*other && info && info->what.subresource == "log") {
+  if (*other && info && (info->what.subresource == "log" || is_session(info->what))) {
     request.what = info->what;
     request.kind = info->kind;
-    const auto refusal = forbidden(*who, info->what, "logs are not shown to who impersonates");
+    const auto refusal =
+        forbidden(*who, info->what, "logs are not shown to who impersonates, nor is work entered");
     co_await rest_.audit(request, 403, "impersonated");
     co_await send_failure(exchange, Failure(refusal.error()), request);
     co_return;
@@ -292,7 +293,8 @@ Task<void> Front::handle_resource(io::HttpExchange& exchange, RequestInfo info, 
   const bool of_node = !who.node.empty();
   const bool is_log = logs_ && info.what.subresource == "log" && info.what.verb == "get" &&
                       (info.what.resource == "allocations" || info.what.resource == "pods");
-  const bool is_long = is_watch || is_log;
+  const bool enters = is_session(info.what);
+  const bool is_long = is_watch || is_log || enters;
   auto& pool = is_long ? watches_ : of_node ? nodes_ : others_;
   Request bare;
   bare.what = info.what;
@@ -304,7 +306,11 @@ Task<void> Front::handle_resource(io::HttpExchange& exchange, RequestInfo info, 
     co_await send_failure(exchange, too_many(seat.error()), bare);
     co_return;
   }
-  if ((stream || is_log) && forward_ && co_await forward_(exchange, bare.who, bare.what)) co_return;
+  if ((stream || is_log || enters) && forward_ && co_await forward_(exchange, bare.who, bare.what)) co_return;
+  if (enters) {
+    co_await handle_session(exchange, std::move(bare));
+    co_return;
+  }
   if (stream) {
     co_await handle_stream(exchange, *stream, std::move(bare));
     co_return;

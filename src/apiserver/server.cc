@@ -108,6 +108,12 @@ void ApiServer::serve_logs(LogSource& logs) {
     impl_->streams.push_back({.plural = plural, .subresource = "log", .handler = {}});
 }
 void ApiServer::forward_streams(StreamForward forward) { impl_->front.use(std::move(forward)); }
+void ApiServer::serve_sessions(SessionSource& sessions) {
+  impl_->front.use(sessions);
+  for (const auto* plural : {"allocations", "pods"})
+    for (const auto* subresource : {"exec", "attach", "portforward"})
+      impl_->streams.push_back({.plural = plural, .subresource = subresource, .handler = {}});
+}
 void ApiServer::keep_rbac(auth::RbacAuthorizer& rbac) { impl_->rbac = &rbac; }
 std::size_t ApiServer::open_watches() const { return impl_->hub.watchers(); }
 

@@ -12,7 +12,9 @@ struct ProcessDriver::Work {
   Work(Executor& executor, std::string work_id, std::string dir)
       : id(std::move(work_id)), directory(std::move(dir)), ended(executor) {}
   std::string id, directory;
+  std::string group;  // its control groups
   std::vector<std::unique_ptr<io::Process>> processes;
+  std::vector<std::weak_ptr<io::Process>> beside;
   std::size_t living = 0;
   WorkExit exit;
   bool failed_seen = false;
@@ -42,6 +44,7 @@ Status ProcessDriver::start(const WorkSpec& spec) {
     return fail(Code::kAlreadyExists, "executor.running", fmt::format("work {} already runs", spec.id));
   NEAP_TRY(const auto group, limiter_.create_group(spec.id, spec.limits));
   auto work = std::make_shared<Work>(runtime_.executor(), spec.id, spec.directory);
+  work->group = group;
   for (const auto& program : spec.programs) {
     io::ProcessSpec process;
     process.argv = program.argv;
@@ -80,6 +83,7 @@ Result<bool> ProcessDriver::adopt(const std::string& id, const std::string& dire
       if (process) work->processes.push_back(*std::move(process));
     }
   if (work->processes.empty()) return false;
+  if (auto group = limiter_.create_group(id, {})) work->group = *std::move(group);
   track(std::move(work));
   return true;
 }
@@ -102,10 +106,23 @@ Task<void> ProcessDriver::watch(std::shared_ptr<Work> work, std::size_t index) {
     work->exit.signal = end.signal;
   }
   if (--work->living > 0) co_return;
+  co_await end_beside(*work);
   if (const auto usage = limiter_.usage(work->id)) work->exit.out_of_memory = usage->out_of_memory;
   limiter_.remove_group(work->id);
   (void)runtime_.files().remove(state_path(work->directory));
   work->ended.set();
+}
+
+// What was started beside the work goes with it, before its control group can.
+Task<void> ProcessDriver::end_beside(Work& work) {
+  constexpr Duration kKilledWithin = 2s;
+  for (const auto& known : work.beside) {
+    const auto process = known.lock();
+    if (!process) continue;
+    (void)process->signal(SIGKILL);
+    (void)co_await process->wait(tasks_.context().with_deadline(runtime_.executor().now() + kKilledWithin));
+  }
+  work.beside.clear();
 }
 
 Task<void> ProcessDriver::rotate(std::shared_ptr<Work> work) {
@@ -130,6 +147,30 @@ std::vector<std::int64_t> ProcessDriver::pids(const std::string& id) const {
   if (const auto it = works_.find(id); it != works_.end())
     for (const auto& p : it->second->processes) out.push_back(p->pid());
   return out;
+}
+
+Result<io::AttachedProcess> ProcessDriver::start_beside(const std::string& id,
+                                                        const WorkSpec::Program& program,
+                                                        const io::AttachOptions& options) {
+  if (!is_running(id))
+    return fail(Code::kFailedPrecondition, "executor.ended",
+                "the work does not run, so nothing runs beside it");
+  auto& work = *works_.at(id);
+  io::ProcessSpec process;
+  process.argv = program.argv;
+  process.environment = program.environment;
+  process.working_directory = program.working_directory;
+  process.cgroup_path = work.group;
+  process.parent_death_signal = SIGKILL;
+  NEAP_TRY(auto started, io::start_attached(runtime_, process, options));
+  std::erase_if(work.beside, [](const auto& known) { return known.expired(); });
+  work.beside.push_back(started.process);
+  return started;
+}
+
+io::ProcessFamily ProcessDriver::family(const std::string& id) const {
+  const auto it = works_.find(id);
+  return {.roots = pids(id), .cgroup_path = it == works_.end() ? std::string() : it->second->group};
 }
 
 Task<Result<WorkExit>> ProcessDriver::wait(CallContext ctx, std::string id) {

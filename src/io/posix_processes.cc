@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -123,6 +124,7 @@ struct Launch {
   const char* directory = nullptr;
   const char* stdout_path = "/dev/null";
   const char* stderr_path = "/dev/null";
+  ChildDescriptors given;
   bool new_session = true;
   int parent_death_signal = 0;
   pid_t parent = 0;
@@ -138,7 +140,8 @@ constexpr std::string_view kSteps[] = {"",
                                        "open standard output",
                                        "open standard error",
                                        "execute",
-                                       "ask to end with its parent"};
+                                       "ask to end with its parent",
+                                       "take its terminal"};
 
 [[noreturn]] void child_fail(const Launch& launch, int step) {
   const LaunchError error{step, errno};
@@ -167,11 +170,13 @@ int open_output(const char* path) { return ::open(path, O_WRONLY | O_CREAT | O_A
     ::close(fd);
   }
   if (launch.directory && ::chdir(launch.directory) != 0) child_fail(launch, 2);
-  const int in = ::open("/dev/null", O_RDONLY);
-  const int out = open_output(launch.stdout_path);
+  const auto& given = launch.given;
+  const int in = given.input >= 0 ? given.input : ::open("/dev/null", O_RDONLY);
+  const int out = given.output >= 0 ? given.output : open_output(launch.stdout_path);
   if (out < 0) child_fail(launch, 3);
-  const int err = open_output(launch.stderr_path);
+  const int err = given.errors >= 0 ? given.errors : open_output(launch.stderr_path);
   if (err < 0) child_fail(launch, 4);
+  if (given.terminal && ::ioctl(in, TIOCSCTTY, 0) != 0) child_fail(launch, 7);
   ::dup2(in, 0);
   ::dup2(out, 1);
   ::dup2(err, 2);
@@ -202,11 +207,17 @@ Status check_spec(const ProcessSpec& spec) {
 }  // namespace
 
 Result<std::unique_ptr<Process>> PosixSubprocesses::start(const ProcessSpec& spec) {
+  return start_with(spec, {});
+}
+
+Result<std::unique_ptr<Process>> PosixSubprocesses::start_with(const ProcessSpec& spec,
+                                                               const ChildDescriptors& given) {
   NEAP_TRY_VOID(check_spec(spec));
   Launch launch;
+  launch.given = given;
   launch.argv = pointers_to(spec.argv);
   launch.environment = pointers_to(spec.environment);
-  launch.new_session = spec.new_session;
+  launch.new_session = spec.new_session || given.output >= 0;
   launch.parent_death_signal = spec.parent_death_signal;
   launch.parent = ::getpid();
   if (!spec.working_directory.empty()) launch.directory = spec.working_directory.c_str();
@@ -247,7 +258,7 @@ Result<std::unique_ptr<Process>> PosixSubprocesses::start(const ProcessSpec& spe
   auto watch = std::make_shared<Watch>(loop_);
   watch->pid = pid;
   watch->is_child = true;
-  watch->leads_group = spec.new_session;
+  watch->leads_group = launch.new_session;
   const std::string identity = start_time_of(pid);
   NEAP_TRY_VOID(begin_watch(loop_, watch));
   return std::make_unique<PosixProcess>(std::move(watch), identity);

@@ -6,14 +6,19 @@ true. NEAP_UPDATE_GENERATED=1 writes the page anew, keeping the columns of versi
 """
 
 import argparse
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import re
+import select
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import traceback
 
@@ -21,7 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 WORKS, ABSENT, NO = "works", "not in this kubectl", "no"
 COMMAND_SECONDS = 60
-UNTIL_SECONDS = 30
+UNTIL_SECONDS = 60
 
 HEAD = """\
 # What kubectl does with Neap
@@ -51,7 +56,7 @@ class Kubectl:
         self.folder.mkdir()
         self.home = folder / ("home-%d" % minor)
         self.home.mkdir(exist_ok=True)
-        self.started = []
+        self.started, self.at_end = [], []
         self.ok("create", "namespace", self.ns)
 
     def words(self, words, as_user=None, token=None):
@@ -102,14 +107,34 @@ class Kubectl:
         self.started.append(process)
         return process
 
+    def in_terminal(self, words, rows, columns):
+        """What a terminal of that size shows, and the exit status."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        process = subprocess.Popen(self.words(words), stdin=slave, stdout=slave, stderr=slave, env=self.environment(None), start_new_session=True)
+        self.started.append(process)
+        os.close(slave)
+        text = b""
+        end = time.monotonic() + UNTIL_SECONDS
+        while time.monotonic() < end:
+            if not select.select([master], [], [], 1)[0]:
+                continue
+            try:
+                piece = os.read(master, 65536)
+            except OSError:  # how Linux says that nobody holds the other end any more
+                break
+            text += piece
+        os.close(master)
+        return text.decode(errors="replace"), process.wait(timeout=UNTIL_SECONDS)
+
     def err_of(self, process):
         return "".join(pathlib.Path(name).read_text() for name in process.files)
 
-    def until(self, predicate):
+    def until(self, predicate, what_is=lambda: ""):
         end = time.monotonic() + UNTIL_SECONDS
         while not predicate():
             if time.monotonic() > end:
-                raise AssertionError("it did not become true")
+                raise AssertionError("it did not become true " + what_is())
             time.sleep(0.1)
 
     def until_output(self, process, word, times=1):
@@ -131,6 +156,8 @@ class Kubectl:
         return str(path)
 
     def end(self):
+        for words in self.at_end:
+            self.run(*words)
         for process in self.started:
             if process.poll() is None:
                 process.terminate()

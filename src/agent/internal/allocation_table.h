@@ -28,7 +28,7 @@ class AllocationTable {
   // Asks all work that can move to drain: the node is being taken away.
   void drain_all(const std::string& reason);
   bool has_running_work() const;
-  std::optional<LogSubject> find_log(const std::string& ns, const std::string& name) const;
+  std::optional<WorkSubject> find_work(const std::string& ns, const std::string& name) const;
 
   // Statuses that changed since they were last sent, oldest first; confirm() after the server took one.
   std::vector<api::Allocation> unsent() const;

@@ -44,7 +44,7 @@ class Worker {
   void request_stop(std::string reason);
   const api::Allocation& allocation() const { return allocation_; }
   bool has_ended() const;
-  LogSubject log_subject() const;
+  virtual WorkSubject subject() const;
 
  protected:
   void report(std::string phase, std::string reason = {}, std::string message = {});

@@ -17,6 +17,7 @@
 #include "internal/fair_queue.h"
 #include "internal/rest.h"
 #include "neap/apiserver/log_source.h"
+#include "neap/apiserver/session_source.h"
 
 namespace neap::apiserver {
 
@@ -41,6 +42,7 @@ class Front {
   void set_ready(bool ready) { ready_ = ready; }
   void use(LogSource& logs) { logs_ = &logs; }
   void use(StreamForward forward) { forward_ = std::move(forward); }
+  void use(SessionSource& sessions) { sessions_ = &sessions; }
   Task<void> handle(io::HttpExchange& exchange);
 
  private:
@@ -61,6 +63,9 @@ class Front {
   Task<void> handle_log(io::HttpExchange& exchange, Request request);
   // For whoever is authorized already and knows the allocation, under whatever path it was asked for.
   Task<void> stream_log(io::HttpExchange& exchange, const Request& request, LogRequest asked);
+  // session_route.cc
+  bool is_session(const auth::Attributes& what) const;
+  Task<void> handle_session(io::HttpExchange& exchange, Request request);
   Task<Outcome<Request>> read_request(io::HttpExchange& exchange, RequestInfo info, auth::Identity who);
   Task<Outcome<Json>> read_body(io::HttpExchange& exchange, const Request& request);
   Task<void> send_failure(io::HttpExchange& exchange, const Failure& failure, const Request& request);
@@ -75,6 +80,7 @@ class Front {
   bool ready_ = false;
   LogSource* logs_ = nullptr;
   StreamForward forward_;
+  SessionSource* sessions_ = nullptr;
 };
 
 // Query parameters of a request; kInvalidArgument names the one that is wrong.

@@ -61,8 +61,8 @@ class Agent {
   Task<void> stop();
   void abandon();  // simulated crash
   bool is_connected() const;
-  // Where the log of one of this node's allocations lies and what it is about; nothing when it is not here.
-  std::optional<LogSubject> find_log(const std::string& ns, const std::string& name) const;
+  // One of this node's allocations for those who read or enter it; nothing when it is not here.
+  std::optional<WorkSubject> find_work(const std::string& ns, const std::string& name) const;
   // A condition of the Node beside Ready, "True" while there is a message; an empty one takes it away.
   void set_notice(std::string condition, std::string reason, std::string message);
 

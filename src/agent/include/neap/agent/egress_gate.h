@@ -57,13 +57,15 @@ class EgressGate {
   // Decides; the caller writes down what came of it: record_crossing(), record_refusal(), or the sums.
   Result<dataguard::ExportPermit> permit(const Export& request);
   // May `user` read what work of this level writes, where the reader's server stands in `to_site`? The rule
-  // that says so. L1 and L2 need an allow rule whose purposes name the user ("log/USER"); L1 stays at its
-  // site even then.
+  // that says so. L1 and L2 need an allow rule whose purposes name the user ("log/USER", "exec/USER"); L1
+  // stays at its site even then.
   Result<std::string> permit_view(const ExportIntent& intent, const std::string& to_site,
                                   const std::string& user);
   Task<Status> record_crossing(std::string to_site, std::string rule, ExportIntent intent, std::string digest,
                                std::uint64_t bytes);
   Task<Status> record_refusal(ExportIntent intent, std::string to_site, std::string reason);
+  // `entry`: a session's beginning or end (internal/stream_answer.h); time, node and site are added.
+  Task<Status> record_session(Json entry);
   Task<Status> record_declassification(ExportIntent intent, std::string rule, Json counts);
   // Summed: service requests that were forwarded or refused.
   void count_crossing(const gateway::CrossingRecord& record);

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,11 +26,18 @@ struct ExportIntent {
   api::Labels labels;            // team, model
 };
 
-// One allocation of this node, as far as its log goes.
-struct LogSubject {
+// One allocation of this node, as its readers and users see it.
+struct WorkSubject {
   std::string directory;  // where the executor keeps the log
   bool has_ended = false;
   ExportIntent intent;  // level, project and labels of the work
+  // What runs as programs of its own: the work's id at the executor, and how one more program beside them
+  // would be started. Not there for what runs inside the agent.
+  struct Programs {
+    std::string id, working_directory;
+    std::vector<std::string> environment;
+  };
+  std::optional<Programs> programs;
 };
 
 struct FetchedModel {

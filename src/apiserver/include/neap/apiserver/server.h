@@ -103,7 +103,8 @@ struct ExtraSubresource {
 using StreamForward =
     std::function<Task<bool>(io::HttpExchange&, const auth::Identity&, const auth::Attributes&)>;
 
-class LogSource;  // log_source.h
+class LogSource;      // log_source.h
+class SessionSource;  // session_source.h
 
 // GET or POST .../namespaces/NS/PLURAL/NAME/SUBRESOURCE whose answer is no object: `pods/log` and the like.
 // The caller is authenticated and may (verb `get` or `create` on PLURAL/SUBRESOURCE); the exchange counts as
@@ -158,6 +159,8 @@ class ApiServer {
   // Serves GET .../allocations/NAME/log and .../pods/NAME/log from there. It must outlive the server.
   void serve_logs(LogSource& logs);
   void forward_streams(StreamForward forward);
+  // Serves exec, attach and portforward of allocations and pods from there. It must outlive the server.
+  void serve_sessions(SessionSource& sessions);
   // Keeps `rbac` equal to the stored roles and bindings. Call before start(); it must outlive the server.
   void keep_rbac(auth::RbacAuthorizer& rbac);
   // Of several servers on one store, the one that leads does the upkeep. On until it is turned off.

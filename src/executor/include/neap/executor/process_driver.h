@@ -15,6 +15,8 @@
 
 #include "neap/base/task_group.h"
 #include "neap/executor/resource_limiter.h"
+#include "neap/io/attached_process.h"
+#include "neap/io/process_sockets.h"
 #include "neap/io/runtime.h"
 
 namespace neap::executor {
@@ -54,6 +56,12 @@ class ProcessDriver {
   Result<bool> adopt(const std::string& id, const std::string& directory);
   bool is_running(const std::string& id) const;
   std::vector<std::int64_t> pids(const std::string& id) const;
+  // One more program beside those of `id`, within the same limits, in the caller's hands. It is killed when
+  // the work has ended, and when this program ends. kFailedPrecondition "executor.ended" where nothing runs.
+  Result<io::AttachedProcess> start_beside(const std::string& id, const WorkSpec::Program& program,
+                                           const io::AttachOptions& options);
+  // Those processes, for io::find_loopback_listener().
+  io::ProcessFamily family(const std::string& id) const;
   // Returns when all processes of `id` have ended.
   Task<Result<WorkExit>> wait(CallContext ctx, std::string id);
   // SIGTERM, then SIGKILL after `grace`. Returns when all have ended.
@@ -69,6 +77,7 @@ class ProcessDriver {
  private:
   struct Work;
   Task<void> watch(std::shared_ptr<Work> work, std::size_t index);
+  Task<void> end_beside(Work& work);
   Task<void> rotate(std::shared_ptr<Work> work);
   void track(std::shared_ptr<Work> work);
   Status save(const Work& work);

@@ -298,12 +298,18 @@ Task<Result<std::unique_ptr<NodeStreams::Place>>> NodeStreams::ask_node(CallCont
 
 Task<Result<std::unique_ptr<apiserver::LogStream>>> NodeStreams::open_log(CallContext ctx,
                                                                           apiserver::LogQuery query) {
-  NEAP_CO_TRY(auto place, co_await ask_node(ctx, Json{{"kind", "log"},
-                                                      {"namespace", query.namespace_},
-                                                      {"allocation", query.allocation},
-                                                      {"user", query.user},
-                                                      {"tailLines", query.tail_lines},
-                                                      {"follow", query.follow}}));
+  NEAP_CO_TRY(
+      auto place,
+      co_await ask_node(
+          ctx, Json{{"kind", "log"},
+                    {"namespace", query.namespace_},
+                    {"allocation", query.allocation},
+                    {"user", query.user},
+                    {"tailLines", query.tail_lines},
+                    {"sinceSeconds", query.since_seconds.value_or(-1)},
+                    {"sinceTime", query.since_time ? format_rfc3339(*query.since_time, 3) : std::string()},
+                    {"timestamps", query.timestamps},
+                    {"follow", query.follow}}));
   co_return std::make_unique<LogReading>(std::move(place));
 }
 

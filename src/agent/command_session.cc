@@ -168,7 +168,7 @@ Task<void> CommandSession::pump(io::Stream& from, Channel to) {
 }
 
 Task<void> CommandSession::pump_log() {
-  executor::LogReader reader(answer_.deps.runtime.files(), answer_.subject.directory, 0);
+  executor::LogReader reader(answer_.deps.runtime.files(), answer_.subject.directory, {.tail_lines = 0});
   const auto& id = answer_.subject.programs->id;
   for (;;) {
     const bool is_over = !answer_.deps.processes.is_running(id);  // asked first, as for logs

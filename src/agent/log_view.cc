@@ -10,7 +10,9 @@ constexpr Duration kFollowInterval = 250ms;
 Task<Status> copy(CallContext ctx, StreamAnswer& answer, CrossingMeter& meter) {
   const auto& ask = answer.ask;
   auto& stream = answer.stream;
-  executor::LogReader reader(answer.deps.runtime.files(), answer.subject.directory, ask.tail_lines);
+  executor::LogReader reader(
+      answer.deps.runtime.files(), answer.subject.directory,
+      {.tail_lines = ask.tail_lines, .since = ask.since, .with_times = ask.with_times});
   bool said = false;
   for (;;) {
     const auto now = answer.deps.find(ask.namespace_, ask.name);

@@ -11,19 +11,26 @@ namespace {
 constexpr Duration kAnswerWithin = 45s;                  // the server lets a request wait 20 s
 constexpr Duration kPauseFirst = 500ms, kPauseMax = 4s;  // shorter than readers wait for a node
 
-StreamAsk parse_ask(const Json& item) {
+StreamAsk parse_ask(const Json& item, WallTime now) {
   StreamAsk out{.id = std::string(get_string(item, "id")),
                 .kind = std::string(get_string(item, "kind", "log")),
                 .namespace_ = std::string(get_string(item, "namespace")),
                 .name = std::string(get_string(item, "allocation")),
                 .user = std::string(get_string(item, "user")),
                 .tail_lines = get_int(item, "tailLines", -1),
+                .since = {},
                 .follow = get_bool(item, "follow"),
+                .with_times = get_bool(item, "timestamps"),
                 .command = {},
                 .input = get_bool(item, "input"),
                 .errors = get_bool(item, "errors"),
                 .terminal = get_bool(item, "terminal"),
                 .port = get_int(item, "port")};
+  // By this node's clock, as the times of its logs are.
+  if (const auto seconds = get_int(item, "sinceSeconds", -1); seconds >= 0)
+    out.since = now - std::chrono::seconds(seconds);
+  else if (const auto time = parse_rfc3339(get_string(item, "sinceTime")))
+    out.since = *time;
   if (const auto* command = find_path(item, {"command"}); command && command->is_array())
     for (const auto& word : command->get_array())
       if (word.is_string()) out.command.emplace_back(word.get_string());
@@ -117,7 +124,7 @@ Task<Result<std::vector<StreamAsk>>> StreamRelay::fetch_asks() {
   NEAP_CO_TRY(const auto answer, parse_json(reply.body));
   std::vector<StreamAsk> out;
   if (const auto* list = find_path(answer, {"streams"}); list && list->is_array())
-    for (const auto& item : list->get_array()) out.push_back(parse_ask(item));
+    for (const auto& item : list->get_array()) out.push_back(parse_ask(item, deps_.runtime.clock().wall()));
   co_return out;
 }
 

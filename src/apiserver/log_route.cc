@@ -21,6 +21,9 @@ Result<std::int64_t> read_count(const io::HttpRequest& request, std::string_view
   return out;
 }
 
+// A hundred years: more is a mistake, and the arithmetic of times stays in range.
+constexpr std::int64_t kSinceSecondsMax = std::int64_t(100) * 366 * 86'400;
+
 bool is_true(std::string_view text) { return text == "true" || text == "1"; }
 
 Status check_supported(const io::HttpRequest& request) {
@@ -34,13 +37,6 @@ Status check_supported(const io::HttpRequest& request) {
     return fail(Code::kInvalidArgument, "api.log.container",
                 fmt::format("container {} is not valid: the only one is \"{}\"", container.substr(0, 64),
                             kMainContainer));
-  for (const auto* name : {"sinceSeconds", "sinceTime", "timestamps"})
-    if (const auto value = request.query_value(name); !value.empty() && value != "false")
-      return fail(
-          Code::kInvalidArgument, "api.log.time",
-          fmt::format("{} cannot be used: logs are kept as the programs wrote them, without times; use "
-                      "tailLines",
-                      name));
   return ok();
 }
 
@@ -52,6 +48,18 @@ Result<LogRequest> parse_log_request(const io::HttpRequest& request) {
   NEAP_TRY(out.query.tail_lines, read_count(request, "tailLines"));
   NEAP_TRY(const auto limit, read_count(request, "limitBytes"));
   if (limit > 0) out.bytes_max = std::uint64_t(limit);
+  NEAP_TRY(const auto seconds, read_count(request, "sinceSeconds"));
+  if (seconds > kSinceSecondsMax)
+    return fail(Code::kInvalidArgument, "api.query.number",
+                fmt::format("the query parameter sinceSeconds must be at most {}", kSinceSecondsMax));
+  if (seconds >= 0) out.query.since_seconds = seconds;
+  if (const auto text = request.query_value("sinceTime"); !text.empty()) {
+    if (seconds >= 0)
+      return fail(Code::kInvalidArgument, "api.log.since",
+                  "at most one of sinceTime or sinceSeconds may be given");
+    NEAP_TRY(out.query.since_time, parse_rfc3339(text));
+  }
+  out.query.timestamps = is_true(request.query_value("timestamps"));
   out.query.follow = is_true(request.query_value("follow"));
   return out;
 }

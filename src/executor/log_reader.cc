@@ -10,6 +10,7 @@ namespace neap::executor {
 namespace {
 
 constexpr std::size_t kPieceBytes = 64u << 10;
+constexpr int kTimeDigits = 3;
 
 struct TailStart {
   std::uint64_t at = 0;
@@ -44,25 +45,50 @@ Result<TailStart> find_tail(io::FileSystem& files, const std::string& path, std:
 
 }  // namespace
 
-LogReader::LogReader(io::FileSystem& files, std::string directory, std::int64_t tail_lines)
+LogReader::LogReader(io::FileSystem& files, std::string directory, LogSelection selection)
     : files_(files),
       current_(ProcessDriver::log_path(directory)),
       older_(current_ + ".1"),
-      tail_lines_(tail_lines) {}
+      selection_(selection) {}
 
 Status LogReader::find_start() {
   if (!files_.exists(current_) && !files_.exists(older_))
     return fail(Code::kNotFound, "executor.log.absent", "its programs have not written anything");
   placed_ = true;
   in_older_ = files_.exists(older_);
-  if (tail_lines_ < 0) return ok();
-  NEAP_TRY(const auto current, find_tail(files_, current_, tail_lines_));
-  current_at_ = current.at;
-  in_older_ = in_older_ && current.lines < tail_lines_;
+  if (const auto wanted = selection_.tail_lines; wanted >= 0) {
+    NEAP_TRY(const auto current, find_tail(files_, current_, wanted));
+    current_at_ = current.at;
+    in_older_ = in_older_ && current.lines < wanted;
+    if (in_older_) {
+      NEAP_TRY(const auto older, find_tail(files_, older_, wanted - current.lines));
+      older_at_ = older.at;
+    }
+  }
+  return selection_.since ? skip_older_than(*selection_.since) : ok();
+}
+
+Status LogReader::skip_older_than(WallTime since) {
+  NEAP_TRY(const auto current, LogTimes::load(files_, current_).start_since(since));
+  current_at_ = std::max(current_at_, current);
   if (!in_older_) return ok();
-  NEAP_TRY(const auto older, find_tail(files_, older_, tail_lines_ - current.lines));
-  older_at_ = older.at;
+  NEAP_TRY(const auto older, LogTimes::load(files_, older_).start_since(since));
+  older_at_ = std::max(older_at_, older);
   return ok();
+}
+
+std::string LogReader::with_times(const std::string& path, std::uint64_t at, std::string_view piece) {
+  const auto times = LogTimes::load(files_, path);
+  std::string out;
+  for (std::size_t begin = 0; begin < piece.size();) {
+    const auto newline = piece.find('\n', begin);
+    const auto end = newline == std::string_view::npos ? piece.size() : newline + 1;
+    if (!in_line_) out += format_rfc3339(times.time_of(at + begin), kTimeDigits) + " ";
+    out += piece.substr(begin, end - begin);
+    in_line_ = newline == std::string_view::npos;
+    begin = end;
+  }
+  return out;
 }
 
 Result<std::string> LogReader::read_at(const std::string& path, std::uint64_t& at) {
@@ -70,6 +96,7 @@ Result<std::string> LogReader::read_at(const std::string& path, std::uint64_t& a
   auto file = files_.open(path, io::OpenMode::kRead);
   if (!file) return file.error().code == Code::kNotFound ? Result<std::string>(out) : fail(file.error());
   NEAP_TRY(const auto n, (*file)->read_at(at, out, kPieceBytes));
+  if (selection_.with_times && n > 0) out = with_times(path, at, out);
   at += n;
   return out;
 }

@@ -9,9 +9,13 @@
 namespace neap::executor {
 
 struct ProcessDriver::Work {
-  Work(Executor& executor, std::string work_id, std::string dir)
-      : id(std::move(work_id)), directory(std::move(dir)), ended(executor) {}
+  Work(io::Runtime& runtime, std::string work_id, std::string dir)
+      : id(std::move(work_id)),
+        directory(std::move(dir)),
+        times(runtime.files(), log_path(directory)),
+        ended(runtime.executor()) {}
   std::string id, directory;
+  LogTimesWriter times;
   std::string group;  // its control groups
   std::vector<std::unique_ptr<io::Process>> processes;
   std::vector<std::weak_ptr<io::Process>> beside;
@@ -43,7 +47,7 @@ Status ProcessDriver::start(const WorkSpec& spec) {
   if (is_running(spec.id))
     return fail(Code::kAlreadyExists, "executor.running", fmt::format("work {} already runs", spec.id));
   NEAP_TRY(const auto group, limiter_.create_group(spec.id, spec.limits));
-  auto work = std::make_shared<Work>(runtime_.executor(), spec.id, spec.directory);
+  auto work = std::make_shared<Work>(runtime_, spec.id, spec.directory);
   work->group = group;
   for (const auto& program : spec.programs) {
     io::ProcessSpec process;
@@ -74,7 +78,7 @@ Result<bool> ProcessDriver::adopt(const std::string& id, const std::string& dire
   if (!text)
     return text.error().code == Code::kNotFound ? Result<bool>(false) : fail(std::move(text).error());
   NEAP_TRY(const auto state, parse_json(*text));
-  auto work = std::make_shared<Work>(runtime_.executor(), id, directory);
+  auto work = std::make_shared<Work>(runtime_, id, directory);
   work->exit.code_known = false;
   if (const auto* list = find_path(state, {"processes"}); list && list->is_array())
     for (const auto& entry : list->get_array()) {
@@ -92,7 +96,7 @@ void ProcessDriver::track(std::shared_ptr<Work> work) {
   work->living = work->processes.size();
   works_[work->id] = work;
   for (std::size_t i = 0; i < work->processes.size(); ++i) tasks_.spawn(watch(work, i));
-  tasks_.spawn(rotate(work));
+  tasks_.spawn(keep_log(work));
 }
 
 Task<void> ProcessDriver::watch(std::shared_ptr<Work> work, std::size_t index) {
@@ -110,6 +114,7 @@ Task<void> ProcessDriver::watch(std::shared_ptr<Work> work, std::size_t index) {
   if (const auto usage = limiter_.usage(work->id)) work->exit.out_of_memory = usage->out_of_memory;
   limiter_.remove_group(work->id);
   (void)runtime_.files().remove(state_path(work->directory));
+  (void)work->times.look(true);
   work->ended.set();
 }
 
@@ -125,15 +130,19 @@ Task<void> ProcessDriver::end_beside(Work& work) {
   work.beside.clear();
 }
 
-Task<void> ProcessDriver::rotate(std::shared_ptr<Work> work) {
+Task<void> ProcessDriver::keep_log(std::shared_ptr<Work> work) {
   const auto path = log_path(work->directory);
   while (!work->ended.is_set()) {
-    if (!co_await sleep_for(runtime_.executor(), tasks_.context(), options_.rotate_interval)) co_return;
+    if (!co_await sleep_for(runtime_.executor(), tasks_.context(), options_.look_interval)) co_return;
     const auto stat = runtime_.files().stat(path);
+    // Without its times a log is a log all the same.
+    if (stat && !work->ended.is_set()) (void)work->times.look(false);
     if (!stat || stat->size <= options_.log_bytes_max) continue;
     auto text = runtime_.files().read_file(path, 4 * options_.log_bytes_max);
-    if (text && runtime_.files().write_file_atomic(path + ".1", *text))
+    if (text && runtime_.files().write_file_atomic(path + ".1", *text)) {
+      (void)work->times.rotate(path + ".1");
       if (auto file = runtime_.files().open(path, io::OpenMode::kReadWrite)) (void)(*file)->truncate(0);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 """Rows of docs/reference/kubectl.md about running work: they need agents, so they run against `neap up`."""
 
 import concurrent.futures
+import datetime
 import json
 import pathlib
 import re
@@ -119,6 +120,19 @@ def logs_follow(k):
     k.ok("delete", "trainingjob", "talk")
     follower.wait(timeout=60)
     contains(pathlib.Path(follower.files[0]).read_text(), FIVE)
+
+
+@row("logs", "`logs --timestamps`, `--since`, `--since-time`")
+def logs_times(k):
+    pod = run_job(k, "echo early; sleep 8; echo late; sleep 600")
+    k.until(lambda: "late" in k.ok("logs", pod))
+    lines = [line.split(" ", 1) for line in k.ok("logs", pod, "--timestamps").splitlines()]
+    equal([text for _, text in lines], ["early", "late"])
+    early, late = (datetime.datetime.fromisoformat(time.replace("Z", "+00:00")) for time, _ in lines)
+    check(7 <= (late - early).total_seconds() <= 11, lines)
+    equal(k.ok("logs", pod, "--since-time=" + (late - datetime.timedelta(seconds=4)).isoformat(timespec="seconds").replace("+00:00", "Z")), "late\n")
+    equal(k.ok("logs", pod, "--since=1h"), "early\nlate\n")
+    k.until(lambda: k.ok("logs", pod, "--since=1s") == "")
 
 
 @row("logs", "`logs --previous`")

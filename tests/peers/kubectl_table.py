@@ -216,6 +216,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kubectl", action="append", required=True, metavar="VERSION=PROGRAM")
     parser.add_argument("--page", required=True, type=pathlib.Path)
+    parser.add_argument("--rows", choices=["server", "lab"], help="only those that need just a server, or agents")
     parser.add_argument("--only", default="", help="only rows whose title or function name holds this")
     arguments = parser.parse_args()
 
@@ -252,8 +253,11 @@ def main():
                 table.setdefault(title, {})[name] = outcome
 
     try:
-        for rows, server in ((kubectl_rows.ROWS, Server(folder / "server")), (kubectl_session_rows.ROWS, kubectl_session_rows.make_server(folder))):
-            if not any(map(wanted, rows)):
+        for where, rows, server in (
+            ("server", kubectl_rows.ROWS, Server(folder / "server")),
+            ("lab", kubectl_session_rows.ROWS, kubectl_session_rows.make_server(folder)),
+        ):
+            if arguments.rows not in (None, where) or not any(map(wanted, rows)):
                 continue
             try:
                 server.start()

@@ -61,13 +61,21 @@ TEST_F(LogTest, a_log_comes_as_it_is_with_who_asked_and_how_much) {
   EXPECT_EQ(source.open, 0);
   world.get(kLog);
   EXPECT_EQ(source.asked[1].tail_lines, -1);
+  EXPECT_FALSE(source.asked[1].timestamps || source.asked[1].since_seconds || source.asked[1].since_time);
+  world.get(kLog + "?sinceSeconds=5&timestamps=true");
+  EXPECT_EQ(source.asked[2].since_seconds, 5);
+  EXPECT_TRUE(source.asked[2].timestamps);
+  world.get(kLog + "?sinceTime=2026-01-01T00:00:00Z");
+  EXPECT_EQ(format_rfc3339(source.asked[3].since_time.value()), "2026-01-01T00:00:00Z");
   EXPECT_EQ(world.get(kLog + "?limitBytes=6").text, "one\ntw");
 }
 
 TEST_F(LogTest, what_cannot_be_answered_is_refused_by_name_before_the_node_is_asked) {
   for (const auto& [query, status] : {std::pair{"previous=true", 404},
-                                      {"timestamps=true", 400},
-                                      {"sinceSeconds=5", 400},
+                                      {"sinceSeconds=-5", 400},
+                                      {"sinceSeconds=99999999999", 400},
+                                      {"sinceTime=yesterday", 400},
+                                      {"sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z", 400},
                                       {"container=side", 400},
                                       {"tailLines=-1", 400},
                                       {"tailLines=some", 400},

@@ -24,7 +24,7 @@ class LogReaderTest : public ::testing::Test {
     }
   }
   std::string tail(std::int64_t lines) {
-    LogReader reader(files(), "/work", lines);
+    LogReader reader(files(), "/work", {.tail_lines = lines});
     return read_all(reader);
   }
   io::SimWorld world_{5};
@@ -60,7 +60,7 @@ TEST_F(LogReaderTest, lines_longer_than_a_piece_are_whole) {
 
 TEST_F(LogReaderTest, what_is_written_later_comes_later_also_over_a_rotation) {
   write("log", "one\n");
-  LogReader reader(files(), "/work", -1);
+  LogReader reader(files(), "/work", {.tail_lines = -1});
   EXPECT_EQ(read_all(reader), "one\n");
   write("log", "one\ntwo\n");
   EXPECT_EQ(read_all(reader), "two\n");

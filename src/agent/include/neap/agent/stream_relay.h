@@ -32,7 +32,8 @@ struct StreamAsk {
   std::string id, kind;  // log, exec, attach, port-forward
   std::string namespace_, name, user;
   std::int64_t tail_lines = -1;
-  bool follow = false;
+  std::optional<WallTime> since;
+  bool follow = false, with_times = false;
   std::vector<std::string> command;
   bool input = false, errors = true, terminal = false;
   std::int64_t port = 0;  // 0: only whether ports may be reached, for as long as that holds

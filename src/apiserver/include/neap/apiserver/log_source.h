@@ -17,6 +17,10 @@ struct LogQuery {
   std::string user;              // who reads: policies name users
   std::int64_t tail_lines = -1;  // negative: all
   bool follow = false;           // until the work has ended, then its last lines
+  // Lines that were not written before: so many seconds ago by the node's clock, or that time.
+  std::optional<std::int64_t> since_seconds;
+  std::optional<WallTime> since_time;
+  bool timestamps = false;  // each line behind its time
 };
 
 class LogStream {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "neap/base/task_group.h"
+#include "neap/executor/log_times.h"
 #include "neap/executor/resource_limiter.h"
 #include "neap/io/attached_process.h"
 #include "neap/io/process_sockets.h"
@@ -42,7 +43,7 @@ struct WorkExit {
 
 struct DriverOptions {
   std::uint64_t log_bytes_max = 8u << 20;
-  Duration rotate_interval = 2s;
+  Duration look_interval = kLookInterval;  // at logs: to rotate them, and to note when they changed
 };
 
 class ProcessDriver {
@@ -78,7 +79,7 @@ class ProcessDriver {
   struct Work;
   Task<void> watch(std::shared_ptr<Work> work, std::size_t index);
   Task<void> end_beside(Work& work);
-  Task<void> rotate(std::shared_ptr<Work> work);
+  Task<void> keep_log(std::shared_ptr<Work> work);
   void track(std::shared_ptr<Work> work);
   Status save(const Work& work);
 

@@ -1,16 +1,14 @@
 // NodeStreams: what the server asks of nodes that it cannot reach: it puts the wish down, the node's agent,
 // which dials out, comes for it and opens a connection of its own for the answer.
 //
-//   GET /agent/v1/nodes/NAME/streams     waits up to 20 s; {"streams": [{"id", "namespace", "allocation",
-//   ...}]} GET /agent/v1/nodes/NAME/streams/ID  upgrade: one line of JSON (how it went), then the bytes until
-//   the end
+//   GET /agent/v1/nodes/NAME/streams     waits up to 20 s; {"streams": [{"id", "kind", ...}]}
+//   GET /agent/v1/nodes/NAME/streams/ID  upgrade: one line of JSON (how it went), then the bytes
 //
 // 1. A wish is handed out once, to its node only, and forgotten when its reader goes.
 // 2. A node that does not come within kPresenceGrace is out of reach, and the reader is told so.
 // 3. Bounded: streams_per_node and streams_max at once; a slow reader holds up its own connection only.
-// 4. With several servers, a node is asked by the one it is connected to: open_log() and open_session() of
-// the
-//    others have to go there, at wait_for_node().
+// 4. Of several servers, the one a node is connected to is asked: others forward before it comes to this
+//    (server_peers.h).
 // Belongs to the runtime's executor; streams must not outlive it.
 #pragma once
 

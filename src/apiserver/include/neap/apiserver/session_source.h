@@ -1,9 +1,6 @@
 // SessionSource: where the API reaches running work from: exec, attach and port-forward. The work is on a
 // node; an adapter brings it here (the program wires one that asks the node's agent over a connection the
 // agent opened).
-//
-// With several servers, the adapter is also the seam to the one that holds the agent's connection: what it
-// returns is a Stream, wherever that ends.
 #pragma once
 
 #include <memory>

@@ -13,6 +13,9 @@ namespace {
 constexpr Duration kBodyTimeout = 60s;
 constexpr Duration kRequestTimeout = 60s;
 constexpr std::size_t kBatchBytes = 256u << 10;
+// A piece sent to a watch costs 25 us, whatever it holds. Where many watch, what follows an event within this
+// time goes out together: 1,000 watches of 100 events a second would else take more than two cores.
+constexpr Duration kGatherEachWatch = 40us, kGatherMin = 4ms, kGatherMax = 40ms;
 
 // What one Warning header may carry (RFC 9110 quoted-string).
 std::string quoted(std::string_view text) {
@@ -378,6 +381,11 @@ Task<void> Front::handle_watch(io::HttpExchange& exchange, Request request) {
   };
   const auto end = clock.now() + lifetime;
   auto next_bookmark = clock.now() + options_.bookmark_interval;
+  struct Open {
+    std::size_t& count;
+    explicit Open(std::size_t& c) : count(c) { ++count; }
+    ~Open() { --count; }
+  } const open(open_watches_);
   for (;;) {
     const auto wake = bookmarks ? std::min(end, next_bookmark) : end;
     auto items = co_await (*session)->next(exchange.context().with_deadline(wake));
@@ -389,7 +397,12 @@ Task<void> Front::handle_watch(io::HttpExchange& exchange, Request request) {
         if (!co_await exchange.write(out)) co_return;
         out.clear();
       }
+      const auto sent = clock.now();
       if (!out.empty() && !co_await exchange.write(out)) co_return;
+      if (const auto gather = std::min<Duration>(kGatherEachWatch * open_watches_, kGatherMax);
+          gather >= kGatherMin)
+        (void)co_await sleep_until(rest_.dependencies().runtime.executor(), exchange.context(),
+                                   sent + gather);
     } else if (items.error().code == Code::kOutOfRange) {
       const Failure failure(items.error());
       out = fmt::format("{{\"type\":\"ERROR\",\"object\":{}}}\n",

@@ -77,6 +77,7 @@ class Front {
   const ApiServer::Options& options_;
   std::vector<ExtraRoute> routes_;
   FairQueue nodes_, others_, watches_;
+  std::size_t open_watches_ = 0;
   bool ready_ = false;
   LogSource* logs_ = nullptr;
   StreamForward forward_;

@@ -178,6 +178,25 @@ void add_hybrid_documents(KindTableBuilder& builder) {
                    {"Status", "string", "status.phase", "Phase.", 0}};
 }
 
+void add_priorities(KindTableBuilder& builder) {
+  auto& priority = builder.add(
+      {"scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", {"pc"}, false},
+      "The priority of work that names it. Work of a higher one may take the place of running work of a "
+      "lower "
+      "one. Work that must not be interrupted makes way only with the annotation neap.dev/preemptible: "
+      "\"true\" on its class.",
+      {make_field(
+           "value", integer(), "Higher goes first.",
+           FieldOptions{.required = true, .immutable = true, .minimum = -2147483648, .maximum = 1000000000}),
+       make_field("globalDefault", boolean(), "True: of work that names no class."),
+       make_field("preemptionPolicy", text(), "Never: waits its turn without taking anyone's place.",
+                  FieldOptions{.immutable = true, .pattern = "PreemptLowerPriority|Never"},
+                  Json("PreemptLowerPriority")),
+       make_field("description", text(), "What it is for.")});
+  priority.columns = {{"Value", "integer", "value", "Higher goes first.", 0},
+                      {"Global-Default", "boolean", "globalDefault", "Of work that names no class.", 0}};
+}
+
 void add_workloads(KindTableBuilder& builder) {
   auto& deployment = builder.add(
       {"apps", "v1", "Deployment", "deployments", {"deploy"}, true},
@@ -355,6 +374,7 @@ void add_pods(KindTableBuilder& builder) {
 
 void add_foreign_documents(KindTableBuilder& builder) {
   add_hybrid_documents(builder);
+  add_priorities(builder);
   add_workloads(builder);
   add_jobs(builder);
   add_services(builder);

@@ -1,5 +1,7 @@
 #include "internal/agenda.h"
 
+#include "internal/preemption.h"
+
 namespace neap::controllers {
 namespace {
 
@@ -11,7 +13,11 @@ bool is_done(const api::TrainingJob& job) {
 
 void Agenda::note(const ObjectKey& key, const api::TrainingJob*, const api::TrainingJob* after) {
   jobs_.insert(key);
-  if (after && after->status.phase == "Reserved") promised_.insert(key);
+  if (after && (after->status.phase == "Reserved" || after->status.nomination)) promised_.insert(key);
+  if (after && after->status.nomination)
+    for (const auto& victim : after->status.nomination->victims)
+      if (const auto slash = victim.job.find('/'); slash != std::string::npos)
+        jobs_.insert({victim.job.substr(0, slash), victim.job.substr(slash + 1)});
   // Others may wait for its outputs.
   if (!after || is_done(*after)) room_ = true;
 }
@@ -58,9 +64,12 @@ void Agenda::take_lost_nodes(const ClusterState& picture, const Options& options
 void Agenda::forget_kept_promises(const ClusterState& picture) {
   std::erase_if(promised_, [&](const ObjectKey& key) {
     const auto* job = picture.find<api::TrainingJob>(key.namespace_, key.name);
-    if (!job || job->status.phase != "Reserved") return true;
+    if (!job) return true;
+    if (nomination_of(*job)) return false;
+    if (job->status.phase != "Reserved") return true;
     const auto members = picture.allocations_of(key.namespace_, "TrainingJob", key.name, job->status.epoch);
-    return std::int64_t(members.size()) >= job->spec.replicas;
+    const auto run = std::ranges::find(job->status.runs, job->status.epoch, &api::RunRecord::epoch);
+    return run != job->status.runs.end() && members.size() >= run->nodes.size();
   });
 }
 

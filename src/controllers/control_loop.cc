@@ -286,6 +286,7 @@ void ControlLoop::start() {
   i.follow_kind<api::Budget>();
   i.follow_kind<api::Queue>();
   for (const auto& kind : kDocumentKinds) i.follow_documents(kind);
+  i.follow_documents(kPriorityClasses);
   ++i.unsynced, ++i.followed;
   i.tasks.spawn(i.follow_leases());
   i.tasks.spawn(i.run());

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "internal/preemption.h"
 #include "neap/controllers/prices.h"
 
 namespace neap::controllers {
@@ -134,6 +135,15 @@ std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners) {
                      .owner_name = std::string_view(entry.owner).substr(entry.owner.rfind('/') + 1),
                      .resources = &entry.resources});
   const auto add_promised = [&](const ObjectKey& key, const api::TrainingJob& job) {
+    if (const auto* nomination = nomination_of(job);
+        nomination && !owners.contains("TrainingJob/" + key.namespace_ + "/" + key.name))
+      for (const auto& node : nomination->nodes)
+        out.push_back({.project = key.namespace_,
+                       .node = node,
+                       .owner_kind = "TrainingJob",
+                       .owner_name = key.name,
+                       .resources = &job.spec.resources,
+                       .is_nominated = true});
     if (job.status.phase != "Reserved") return;
     const auto run = std::ranges::find(job.status.runs, job.status.epoch, &api::RunRecord::epoch);
     if (run == job.status.runs.end()) return;

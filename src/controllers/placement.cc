@@ -9,6 +9,7 @@
 #include "internal/derivation.h"
 #include "internal/limits.h"
 #include "internal/node_cache.h"
+#include "internal/preemption.h"
 #include "internal/queueing.h"
 #include "internal/spot_history.h"
 #include "neap/controllers/prices.h"
@@ -47,12 +48,38 @@ policy::CapacityType to_policy(api::CapacityType type) {
 // and a reason for each of thousands of nodes is read by nobody.
 constexpr std::size_t kExplainedNodesMax = 100;
 
+// Whole free devices, or the fullest that takes a fraction. What does not fit any more takes whatever is
+// left.
+void hold_devices(std::vector<std::int32_t>& free, std::int64_t amount, std::vector<std::uint16_t>& devices) {
+  for (std::int64_t left = amount; left > 0;) {
+    const auto take = std::int32_t(std::min<std::int64_t>(left, 1000));
+    std::int32_t* best = nullptr;
+    for (auto& device : free)
+      if (device >= take && (!best || device < *best)) best = &device;
+    if (!best) {
+      devices.clear();
+      for (auto& device : free) {
+        const auto part = std::int32_t(std::min<std::int64_t>(left, device));
+        device -= part;
+        left -= part;
+      }
+      return;
+    }
+    *best -= take;
+    left -= take;
+    devices.push_back(std::uint16_t(best - free.data()));
+  }
+  // One even share is what a reader of `devices` may assume.
+  if (amount > 1000 && amount % 1000 != 0) devices.clear();
+}
+
 scheduler::Node to_scheduler(const api::Node& node) {
   scheduler::Node out;
   out.name = node.metadata.name;
   out.site = node.spec.site;
   out.capacity_type = to_policy(node.spec.capacityType);
   for (const auto& label : node.metadata.labels) out.labels.emplace_back(label);
+  out.topology = scheduler::topology_of(out.labels);
   for (const auto& taint : node.spec.taints)
     out.taints.push_back(
         {.key = taint.key, .value = taint.value, .is_hard = taint.effect != "PreferNoSchedule"});
@@ -69,33 +96,49 @@ scheduler::Node to_scheduler(const api::Node& node) {
   return out;
 }
 
-void hold(scheduler::Node& node, const api::Resources& held) {
+void hold(scheduler::Node& node, Holding& holding) {
+  const auto& held = *holding.resources;
   node.cores_free.value = std::max<std::int64_t>(0, node.cores_free.value - held.cpu.value);
   node.memory_free.value = std::max<std::int64_t>(0, node.memory_free.value - held.memory.value);
   for (const auto& [model, amount] : held.accelerators)
-    for (auto left = amount.value; left > 0;) {
-      const auto device = std::ranges::find_if(node.devices_free, [](auto free) { return free > 0; });
-      if (device == node.devices_free.end()) break;
-      const auto take = std::min<std::int64_t>(left, *device);
-      *device -= std::int32_t(take);
-      left -= take;
-    }
+    hold_devices(node.devices_free, amount.value, holding.devices);
 }
 
-// By name, with what is held on them taken off.
-std::vector<scheduler::Node> nodes_of(const Pass& pass, const std::vector<Holding>& holdings) {
+bool is_fraction(const Holding& holding) {
+  return std::ranges::any_of(holding.resources->accelerators,
+                             [](const auto& held) { return held.second.value % 1000 != 0; });
+}
+
+// By name, with what is held on them taken off; each holding learns which devices count as its own.
+std::vector<scheduler::Node> nodes_of(const Pass& pass, std::vector<Holding>& holdings) {
   NodeCache fresh;
   auto out = (pass.nodes ? *pass.nodes : fresh).take(pass.state, to_scheduler);
-  for (const auto& holding : holdings) {
-    const auto at = std::ranges::lower_bound(out, holding.node, {}, &scheduler::Node::name);
-    if (at != out.end() && at->name == holding.node) hold(*at, *holding.resources);
+  // Whole devices first, so that fractions do not lie across them.
+  for (const bool fractions : {false, true})
+    for (auto& holding : holdings) {
+      if (is_fraction(holding) != fractions) continue;
+      const auto at = std::ranges::lower_bound(out, holding.node, {}, &scheduler::Node::name);
+      if (at != out.end() && at->name == holding.node) hold(*at, holding);
   }
   return out;
 }
 
 }  // namespace
 
-Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project, const Owners& owners) {
+scheduler::InterruptionClass to_scheduler(api::InterruptionClass value) {
+  switch (value) {
+    case api::InterruptionClass::kNever:
+      return scheduler::InterruptionClass::kNever;
+    case api::InterruptionClass::kCheckpointed:
+      return scheduler::InterruptionClass::kCheckpointed;
+    case api::InterruptionClass::kRestartable:
+      return scheduler::InterruptionClass::kRestartable;
+  }
+  return scheduler::InterruptionClass::kNever;
+}
+
+Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project, const Owners& owners,
+                                        bool with_running) {
   scheduler::Snapshot out;
   for (const auto& [key, site] : pass.state.all<api::Site>()) {
     scheduler::Site s{.name = site.metadata.name,
@@ -112,8 +155,9 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
                          .to = link.spec.to,
                          .bandwidth = double(link.spec.bandwidthMbps) * 1e6 / 8,
                          .rtt = Duration(std::int64_t(link.spec.rttMs * 1e6))});
-  const auto holdings = holdings_of(pass, owners);
+  auto holdings = holdings_of(pass, owners);
   out.nodes = nodes_of(pass, holdings);
+  if (with_running) out.running = running_of(pass, holdings);
   for (const auto& [key, policy] : pass.state.all<api::SchedulingPolicy>()) {
     if (key.namespace_ != project) continue;
     for (const auto& rule : policy.spec.rules) {
@@ -146,18 +190,6 @@ scheduler::ReplicaResources to_scheduler(const api::Resources& resources) {
   return out;
 }
 
-scheduler::InterruptionClass to_scheduler(api::InterruptionClass value) {
-  switch (value) {
-    case api::InterruptionClass::kNever:
-      return scheduler::InterruptionClass::kNever;
-    case api::InterruptionClass::kCheckpointed:
-      return scheduler::InterruptionClass::kCheckpointed;
-    case api::InterruptionClass::kRestartable:
-      return scheduler::InterruptionClass::kRestartable;
-  }
-  return scheduler::InterruptionClass::kNever;
-}
-
 scheduler::CostStrategy to_scheduler(std::string_view strategy) {
   if (strategy == "SpotPreemptible") return scheduler::CostStrategy::kPreferSpot;
   if (strategy == "OnDemand") return scheduler::CostStrategy::kAvoidSpot;
@@ -165,22 +197,34 @@ scheduler::CostStrategy to_scheduler(std::string_view strategy) {
   return scheduler::CostStrategy::kBalanced;
 }
 
+// Requests decided before on snapshots of their own, and what they were given.
+struct Decided {
+  std::vector<scheduler::Request> requests;
+  scheduler::Plan plan;
+};
+
 // Requests of one project.
 std::vector<Placement> decide_all(const Pass& pass, std::span<const scheduler::Request> requests,
-                                  const Owners& owners) {
+                                  const Owners& owners, Decided* before = nullptr,
+                                  bool may_end_others = false) {
   std::vector<Placement> out(requests.size());
   if (requests.empty()) return out;
-  auto snapshot = snapshot_of(pass, requests.front().project, owners);
+  auto snapshot = snapshot_of(pass, requests.front().project, owners, may_end_others);
   if (!snapshot) {
     for (auto& placement : out) placement.message = snapshot.error().message;
     return out;
   }
+  if (before) scheduler::apply_plan(*snapshot, before->requests, before->plan);
   scheduler::Options options;
   options.now = pass.wall();
   options.seed = pass.options.seed;
   options.explains_nodes = snapshot->nodes.size() <= kExplainedNodesMax;
-  const auto plan = scheduler::decide(*snapshot, requests, options);
+  auto plan = scheduler::decide(*snapshot, requests, options);
   for (std::size_t i = 0; i < requests.size(); ++i) out[i] = placement_of(plan.decisions[i], plan.currency);
+  if (before) {
+    before->requests.insert(before->requests.end(), requests.begin(), requests.end());
+    std::ranges::move(plan.decisions, std::back_inserter(before->plan.decisions));
+  }
   if (pass.nodes) pass.nodes->give_back(std::move(snapshot->nodes));
   return out;
 }
@@ -197,6 +241,11 @@ Placement placement_of(const scheduler::Decision& decision, const std::string& c
   out.explanation = scheduler::to_json(decision, currency);
   if (!decision.is_placed) {
     out.message = decision.pending ? decision.pending->sentence : "no place fits";
+    if (!decision.preemption) return out;
+    const auto& preemption = *decision.preemption;
+    for (const auto& p : preemption.placements) out.nodes.push_back(p.node);
+    out.site = preemption.placements.front().site;
+    out.victims = preemption.victims;
     return out;
   }
   std::vector<std::string> nodes(decision.placements.size());
@@ -278,7 +327,20 @@ Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob&
                             request.queue));
   request.priority_class = job.spec.priorityClass;
   request.kind = job.spec.type == "training" ? scheduler::TaskKind::kTraining : scheduler::TaskKind::kBatch;
+  const auto priority = priority_of(pass.state, job.spec.priorityClass);
+  request.priority = priority.value;
+  request.may_preempt = priority.may_preempt;
   request.replicas = int(job.spec.replicas);
+  request.replicas_min = int(job.spec.minReplicas);
+  if (const auto& asked = job.spec.topology) {
+    const auto level = scheduler::parse_topology_level(asked->level);
+    if (!level)
+      return fail(Code::kInvalidArgument, "placement.topology",
+                  fmt::format("waits: topology.level \"{}\" is not island, rack or block", asked->level));
+    request.topology = scheduler::TopologyAsk{.level = *level,
+                                              .is_required = asked->mode == "Required",
+                                              .slice_replicas = int(asked->sliceReplicas)};
+  }
   request.each = to_scheduler(job.spec.resources);
   request.interruption = to_scheduler(job.spec.interruption);
   request.deadline = job.spec.deadline;
@@ -311,6 +373,8 @@ std::vector<Placement> place_jobs(const Pass& pass, std::span<const WaitingJob> 
   std::vector<scheduler::Request> requests;
   std::vector<std::size_t> asked;
   Owners owners;
+  Decided decided;
+  bool may_end_others = false;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const auto& job = *jobs[i].job;
     auto request = job_request(pass, job, jobs[i].inputs);
@@ -318,11 +382,18 @@ std::vector<Placement> place_jobs(const Pass& pass, std::span<const WaitingJob> 
       out[i].message = request.error().message;
       continue;
     }
+    const auto owner = "TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name;
+    if (nomination_of(job)) {
+      // Its place is free for itself alone; and while others make room for it, nobody else is asked to.
+      out[i] = std::move(decide_all(pass, std::span(&*request, 1), {owner}, &decided).front());
+      continue;
+    }
+    may_end_others = may_end_others || request->priority > 0;
     requests.push_back(*std::move(request));
     asked.push_back(i);
-    owners.insert("TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name);
+    owners.insert(owner);
   }
-  auto placements = decide_all(pass, requests, owners);
+  auto placements = decide_all(pass, requests, owners, &decided, may_end_others);
   for (std::size_t i = 0; i < asked.size(); ++i) out[asked[i]] = std::move(placements[i]);
   return out;
 }
@@ -347,6 +418,7 @@ Result<scheduler::Request> replica_request(const Pass& pass, const api::Inferenc
   request.each = to_scheduler(service.spec.resources);
   request.interruption = scheduler::InterruptionClass::kNever;
   request.priority_class = service.spec.priorityClass;
+  request.priority = priority_of(pass.state, service.spec.priorityClass).value;
   if (is_anywhere) return request;
   request.pinned_site = site->metadata.name;
   if (service.spec.latencyTarget.count() > 0 && place.role == "active") {

@@ -13,6 +13,7 @@
 
 #include "internal/limits.h"
 #include "internal/placement.h"
+#include "internal/preemption.h"
 #include "internal/queueing.h"
 #include "internal/reconciler.h"
 
@@ -32,6 +33,12 @@ RunRecord* current_run(TrainingJob& job) {
   for (auto& run : job.status.runs)
     if (run.epoch == job.status.epoch) return &run;
   return nullptr;
+}
+
+// Members of the current epoch: an elastic gang takes as many as fit.
+std::int64_t size_of_run(TrainingJob& job) {
+  const auto* run = current_run(job);
+  return run ? std::int64_t(run->nodes.size()) : job.spec.replicas;
 }
 
 void finish(TrainingJob& job, std::string phase, std::string reason, std::string message, WallTime now) {
@@ -66,6 +73,7 @@ bool node_is_gone(const Pass& pass, const std::string& node) {
 
 // The job as it is once it has this place; its capacity is promised from here on.
 void take_place(const Pass& pass, TrainingJob& job, const Placement& placement) {
+  job.status.nomination.reset();
   job.status.epoch += 1;
   job.status.phase = "Reserved";
   job.status.site = placement.site;
@@ -121,7 +129,7 @@ Result<Allocation> member(const Pass& pass, const TrainingJob& job, const Resolv
   work.parameters = job.spec.parameters;
   work.ranks = job.spec.processesPerReplica;
   work.rankFirst = replica * job.spec.processesPerReplica;
-  work.worldSize = job.spec.replicas * job.spec.processesPerReplica;
+  work.worldSize = std::int64_t(run.nodes.size()) * job.spec.processesPerReplica;
   work.checkpointIntervalSteps = job.spec.checkpoint.intervalSteps;
   work.resume = job.status.checkpoint;
   out.spec.process = std::move(work);
@@ -139,7 +147,7 @@ Task<void> create_member(const Pass& pass, const TrainingJob& job, const Resolve
 Task<Status> create_members(const Pass& pass, const TrainingJob& job, const RunRecord& run) {
   NEAP_CO_TRY(const auto inputs, resolve_inputs(pass, job));
   std::vector<std::int64_t> absent;
-  for (std::int64_t i = 0; i < job.spec.replicas; ++i) {
+  for (std::int64_t i = 0; i < std::int64_t(run.nodes.size()); ++i) {
     const ObjectKey key{job.metadata.namespace_, allocation_name(job, i)};
     if (!pass.state.find<Allocation>(key.namespace_, key.name) && !pass.reserved.is_written(key))
       absent.push_back(i);
@@ -245,9 +253,9 @@ void complete(TrainingJob& job, const Members& members, WallTime now) {
 }
 
 // After a run ended early: count it and go back to Pending, or give up.
-void close_run(TrainingJob& job, const Members& members, WallTime now) {
+void close_run(TrainingJob& job, const Members& members, const Claim* claim, WallTime now) {
   const Allocation* failure = nullptr;
-  std::string reason = "Interrupted";
+  std::string reason = claim ? "Preempted" : "Interrupted";
   for (const auto* a : members)
     if (a->status.phase == "Failed" && !failure) failure = a;
   if (failure) reason = "Failed";
@@ -268,8 +276,12 @@ void close_run(TrainingJob& job, const Members& members, WallTime now) {
         fmt::format("run {} failed ({}); trying again", job.status.epoch, failure->status.message);
   } else {
     job.status.interruptions += 1;
-    job.status.message = fmt::format("run {} was interrupted; going on from checkpoint step {}",
-                                     job.status.epoch, job.status.checkpoint.step);
+    job.status.message =
+        claim ? fmt::format("run {} made room for {}/{}; goes on from checkpoint step {} where there is room",
+                            job.status.epoch, claim->preemptor->metadata.namespace_,
+                            claim->preemptor->metadata.name, job.status.checkpoint.step)
+              : fmt::format("run {} was interrupted; going on from checkpoint step {}", job.status.epoch,
+                            job.status.checkpoint.step);
   }
   job.status.phase = "Pending";
 }
@@ -295,14 +307,20 @@ Task<Status> record_stop(const Pass& pass, const TrainingJob& job) {
            {"message", job.status.message}});
 }
 
+Task<Status> drain_for(const Pass& pass, TrainingJob& job, const Claim& claim) {
+  job.status.phase = "Draining";
+  co_return co_await note_preempted(pass, job, claim);
+}
+
 Task<Status> advance_reserved(const Pass& pass, TrainingJob& job, const Members& members,
-                              const QueueRound& queues) {
+                              const QueueRound& queues, const Claim* claim) {
   auto* run = current_run(job);
   if (!run) {
     job.status.phase = "Pending";
     co_return ok();
   }
-  if (std::int64_t(members.size()) < job.spec.replicas) co_return co_await create_members(pass, job, *run);
+  if (claim) co_return co_await drain_for(pass, job, *claim);
+  if (members.size() < run->nodes.size()) co_return co_await create_members(pass, job, *run);
   if (give_back(job, queues)) co_return co_await record_stop(pass, job);
   const bool too_late = run->startedAt && pass.wall() > *run->startedAt + pass.options.prepare_timeout;
   const bool broken = std::ranges::any_of(
@@ -317,13 +335,19 @@ Task<Status> advance_reserved(const Pass& pass, TrainingJob& job, const Members&
   job.status.committedEpoch = job.status.epoch;
   job.status.rendezvous = members.front()->status.rendezvous;
   job.status.phase = "Running";
+  if (const auto* told = api::find_condition(job.status.conditions, "Preempted");
+      told && told->status == "True")
+    api::set_condition(
+        job.status.conditions,
+        {.type = "Preempted", .status = "False", .reason = "RunsAgain", .message = "it has a place again"},
+        pass.wall());
   job.status.message = fmt::format("running on {} ({})", job.status.site, job.status.capacityType);
   if (!job.status.startedAt) job.status.startedAt = pass.wall();
   co_return ok();
 }
 
 Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& members,
-                             const QueueRound& queues) {
+                             const QueueRound& queues, const Claim* claim) {
   take_progress(job, members);
   for (const auto* a : members) {
     if (a->spec.committedEpoch == job.status.committedEpoch || is_ended(*a)) continue;
@@ -333,17 +357,18 @@ Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& 
     NEAP_CO_TRY_VOID(co_await write_spec(pass, std::move(next)));
   }
   if (std::ranges::all_of(members, [](const auto* a) { return a->status.phase == "Succeeded"; }) &&
-      std::int64_t(members.size()) >= job.spec.replicas) {
+      std::int64_t(members.size()) >= size_of_run(job)) {
     complete(job, members, pass.wall());
     co_return ok();
   }
-  const bool lost_one = std::int64_t(members.size()) < job.spec.replicas ||
+  const bool lost_one = std::int64_t(members.size()) < size_of_run(job) ||
                         std::ranges::any_of(
                             members,
                             [&](const auto* a) {
                               return a->status.phase == "Failed" || a->status.phase == "Released" ||
                                      (!is_ended(*a) && node_is_gone(pass, a->spec.node));
                             });
+  if (claim && !lost_one && !job.spec.suspend) co_return co_await drain_for(pass, job, *claim);
   const auto* budget = pausing_budget(pass, job);
   if (!lost_one && !job.spec.suspend && !budget && give_back(job, queues))
     co_return co_await record_stop(pass, job);
@@ -366,7 +391,9 @@ Task<Status> stop_left_over(const Pass& pass, const TrainingJob& job) {
 }
 
 // A job that has, or had, its place.
-Task<Status> reconcile_placed(const Pass& pass, const TrainingJob& before, const QueueRound& queues) {
+Task<Status> reconcile_placed(const Pass& pass, const TrainingJob& before, const QueueRound& queues,
+                              const Claims& claims) {
+  const auto* claim = find_claim(claims, before);
   const auto& phase = before.status.phase;
   const auto members = pass.state.allocations_of(before.metadata.namespace_, "TrainingJob",
                                                  before.metadata.name, before.status.epoch);
@@ -377,14 +404,14 @@ Task<Status> reconcile_placed(const Pass& pass, const TrainingJob& before, const
   }
   auto job = before;
   if (phase == "Reserved") {
-    NEAP_CO_TRY_VOID(co_await advance_reserved(pass, job, members, queues));
+    NEAP_CO_TRY_VOID(co_await advance_reserved(pass, job, members, queues, claim));
     if (job.status.phase == phase) co_return ok();
   } else if (phase == "Running") {
-    NEAP_CO_TRY_VOID(co_await advance_running(pass, job, members, queues));
+    NEAP_CO_TRY_VOID(co_await advance_running(pass, job, members, queues, claim));
   } else {
     take_progress(job, members);
     NEAP_CO_TRY(const bool ended, co_await stop_members(pass, members));
-    if (ended) close_run(job, members, pass.wall());
+    if (ended) close_run(job, members, claim, pass.wall());
   }
   if (same_object(job, before)) co_return ok();
   co_return co_await write_status(pass, std::move(job));
@@ -397,9 +424,10 @@ Task<Status> follow_placement(const Pass& pass, const TrainingJob& before, Place
   job.status.message = placement.message;
   if (!placement.placed) {
     job.status.phase = "Pending";
+    NEAP_CO_TRY_VOID(co_await nominate(pass, job, placement));
     const auto& was = before.status;
-    if (was.phase == job.status.phase && was.message == job.status.message &&
-        was.explanation == job.status.explanation)
+    if (was.nomination.has_value() == job.status.nomination.has_value() && was.phase == job.status.phase &&
+        was.message == job.status.message && was.explanation == job.status.explanation)
       co_return ok();
     co_return co_await write_status(pass, std::move(job));
   }
@@ -422,8 +450,8 @@ struct Outcome {
 };
 
 Task<void> reconcile_one(const Pass& pass, const TrainingJob& job, const QueueRound& queues,
-                         Outcome& outcome) {
-  outcome.note(pass, job, co_await reconcile_placed(pass, job, queues));
+                         const Claims& claims, Outcome& outcome) {
+  outcome.note(pass, job, co_await reconcile_placed(pass, job, queues, claims));
   const auto* run =
       job.status.phase == "Reserved" && !job.status.runs.empty() ? &job.status.runs.back() : nullptr;
   if (pass.agenda && run && run->startedAt) {
@@ -485,6 +513,7 @@ Task<void> follow_round(const Pass& pass, const QueueRound& queues, Outcome& out
 
 Task<Status> reconcile_training(const Pass& pass) {
   Outcome outcome;
+  const auto claims = claims_of(pass);
   std::set<const TrainingJob*> placed;
   std::map<std::string, std::vector<const TrainingJob*>> waiting;  // by project
   const auto sort = [&](const TrainingJob& job) {
@@ -506,7 +535,7 @@ Task<Status> reconcile_training(const Pass& pass) {
     if (const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name)) placed.insert(job);
   const std::vector<const TrainingJob*> in_place(placed.begin(), placed.end());
   co_await for_each_concurrently(pass, in_place.size(), kWritesInFlight, [&](std::size_t i) {
-    return reconcile_one(pass, *in_place[i], queues, outcome);
+    return reconcile_one(pass, *in_place[i], queues, claims, outcome);
   });
   if (queues.is_made)
     co_await follow_round(pass, queues, outcome);

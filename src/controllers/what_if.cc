@@ -46,6 +46,7 @@ std::vector<Variant> variants_of(const scheduler::Snapshot& world) {
   out.push_back(with_nodes("no-spot", world,
                            [](const auto& node) { return node.capacity_type != CapacityType::kSpot; }));
   Variant idle{"idle", world};
+  idle.world.running.clear();
   for (auto& node : idle.world.nodes) {
     node.cores_free = node.cores_allocatable;
     node.memory_free = node.memory_allocatable;

@@ -41,7 +41,10 @@ Board::Board(const Snapshot& from) : snapshot(&from) {
   for (const auto& node : from.nodes)
     if (const auto site = find_site(node.site); site != kNowhere) order.emplace_back(site, &node);
   const auto before = [](const auto& a, const auto& b) {
-    return a.first != b.first ? a.first < b.first : a.second->name < b.second->name;
+    constexpr auto kBlock = std::size_t(TopologyLevel::kBlock);
+    if (a.first != b.first) return a.first < b.first;
+    const auto blocks = a.second->topology[kBlock].compare(b.second->topology[kBlock]);
+    return blocks != 0 ? blocks < 0 : a.second->name < b.second->name;
   };
   if (!std::is_sorted(order.begin(), order.end(), before)) std::sort(order.begin(), order.end(), before);
 
@@ -72,9 +75,56 @@ Board::Board(const Snapshot& from) : snapshot(&from) {
       device_free.push_back(std::clamp(node->devices_free[d], 0, 1000));
   }
   device_begin.push_back(std::uint32_t(device_free.size()));
+  fill_level(TopologyLevel::kRack);
+  fill_level(TopologyLevel::kBlock);
+  fill_chunks();
   for (const auto& queue : from.queues) queues[queue.name] = queue;
   budgets = from.budgets;
   for (const auto& link : from.links) links[link_key(link.from, link.to)] = &link;
+}
+
+void Board::fill_chunks() {
+  const auto& block_of = domain_of[std::size_t(TopologyLevel::kBlock)];
+  chunk_of.reserve(nodes.size());
+  std::uint32_t last_site = kNowhere, last_block = kNowhere;
+  for (std::uint32_t n = 0; n < nodes.size(); ++n) {
+    const auto site = classes[node_class[n]].site;
+    const auto block = block_of.empty() ? kNowhere : block_of[n];
+    for (auto s = last_site + 1; s <= site; ++s)
+      site_chunk_begin.push_back(std::uint32_t(chunk_begin.size()));
+    if (site != last_site || block != last_block || n - chunk_begin.back() == kChunkNodes)
+      chunk_begin.push_back(n);
+    last_site = site;
+    last_block = block;
+    chunk_of.push_back(std::uint32_t(chunk_begin.size()) - 1);
+  }
+  site_chunk_begin.resize(sites.size() + 1, std::uint32_t(chunk_begin.size()));
+  chunk_begin.push_back(std::uint32_t(nodes.size()));
+  if (block_of.empty()) return;
+  const auto blocks = domains[std::size_t(TopologyLevel::kBlock)].size();
+  block_free.assign(blocks, 0);
+  block_all.assign(blocks, 0);
+  for (std::uint32_t n = 0; n < nodes.size(); ++n) {
+    if (block_of[n] == kNowhere) continue;
+    block_free[block_of[n]] += block_units(n);
+    const auto devices = std::int64_t(device_begin[n + 1] - device_begin[n]);
+    block_all[block_of[n]] += devices > 0 ? devices * 1000 : nodes[n]->cores_allocatable.value;
+  }
+}
+
+// Accelerators weigh as they are; cores count only where a node has no accelerator.
+std::int64_t Board::block_units(std::uint32_t node) const {
+  const auto held = devices(node);
+  if (held.empty()) return cores_free[node];
+  std::int64_t total = 0;
+  for (const auto free : held) total += free;
+  return total;
+}
+
+double Board::block_used(std::uint32_t node) const {
+  const auto& of = domain_of[std::size_t(TopologyLevel::kBlock)];
+  if (of.empty() || of[node] == kNowhere || block_all[of[node]] <= 0) return 0;
+  return std::clamp(1 - double(block_free[of[node]]) / double(block_all[of[node]]), 0.0, 1.0);
 }
 
 std::uint32_t Board::find_site(const std::string& name) const {

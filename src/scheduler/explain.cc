@@ -34,6 +34,7 @@ constexpr std::array<std::string_view, kGuardCount> kGuardCodes{"none",
                                                                 "budget.exceeded",
                                                                 "deadline.infeasible",
                                                                 "gang.no_room",
+                                                                "topology.no_room",
                                                                 "request.invalid"};
 
 Json text(std::string_view value) { return Json(boost::json::string(value)); }
@@ -52,6 +53,7 @@ Json parts_to_json(const ScoreParts& parts) {
                  {"utilisation", rounded(parts.utilisation)},
                  {"spread", rounded(parts.spread)},
                  {"preference", rounded(parts.preference)}};
+  if (parts.topology > 0) out["topology"] = rounded(parts.topology);
   if (parts.cost_per_hour) out["costPerHour"] = format_money(*parts.cost_per_hour);
   if (parts.egress_cost.value > 0) out["egressCost"] = format_money(parts.egress_cost);
   // Absent: the data cannot get here over any known link.
@@ -76,6 +78,38 @@ Json change_to_json(const Change& change) {
   if (change.accelerators.value > 0) out["accelerators"] = accelerators_text(change.accelerators.value);
   if (change.money.value > 0) out["money"] = format_money(change.money);
   return out;
+}
+
+Json placements_to_json(const std::vector<Placement>& placements) {
+  JsonArray out;
+  for (const auto& placement : placements) {
+    JsonObject one{{"replica", placement.replica},
+                   {"node", placement.node},
+                   {"site", placement.site},
+                   {"capacityType", text(policy::capacity_type_name(placement.capacity_type))}};
+    if (!placement.devices.empty()) {
+      JsonArray devices;
+      for (const auto device : placement.devices) devices.push_back(device);
+      one["devices"] = std::move(devices);
+    }
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+Json preemption_to_json(const Preemption& preemption) {
+  JsonArray victims;
+  for (const auto& victim : preemption.victims)
+    victims.push_back(JsonObject{{"owner", victim.owner},
+                                 {"priority", victim.priority},
+                                 {"members", victim.members},
+                                 {"membersKept", victim.members_kept},
+                                 {"lostDeviceSeconds", rounded(victim.lost_work)},
+                                 {"message", victim.sentence}});
+  return JsonObject{{"message", preemption.sentence},
+                    {"lostDeviceSeconds", rounded(preemption.lost_work)},
+                    {"placements", placements_to_json(preemption.placements)},
+                    {"victims", std::move(victims)}};
 }
 
 Json site_to_json(const SiteReason& site) {
@@ -183,22 +217,11 @@ Json to_json(const Decision& decision, std::string_view currency) {
     out["score"] = rounded(decision.score);
     if (decision.cost_per_hour) out["costPerHour"] = format_money(*decision.cost_per_hour);
     if (decision.egress_cost.value > 0) out["egressCost"] = format_money(decision.egress_cost);
-    JsonArray placements;
-    for (const auto& placement : decision.placements) {
-      JsonObject one{{"replica", placement.replica},
-                     {"node", placement.node},
-                     {"site", placement.site},
-                     {"capacityType", text(policy::capacity_type_name(placement.capacity_type))}};
-      if (!placement.devices.empty()) {
-        JsonArray devices;
-        for (const auto device : placement.devices) devices.push_back(device);
-        one["devices"] = std::move(devices);
-      }
-      placements.push_back(std::move(one));
-    }
-    out["placements"] = std::move(placements);
+    out["placements"] = placements_to_json(decision.placements);
   }
   if (decision.pending) out["pending"] = refusal_to_json(*decision.pending);
+  if (decision.preemption) out["preemption"] = preemption_to_json(*decision.preemption);
+  if (!decision.no_preemption.empty()) out["noPreemption"] = decision.no_preemption;
   JsonArray sites;
   for (const auto& site : decision.sites) sites.push_back(site_to_json(site));
   out["sites"] = std::move(sites);
@@ -237,6 +260,14 @@ std::string render_explanation(const Json& decision) {
     if (pending)
       out += fmt::format(": {} [{}]", get_string(*pending, "message"), get_string(*pending, "code"));
     out += ".\n";
+    if (const auto* preemption = find_path(decision, {"preemption"})) {
+      out += fmt::format("makes room: {}; {:.0f} device seconds of work are repeated.\n",
+                         get_string(*preemption, "message"), get_number(*preemption, "lostDeviceSeconds"));
+      for (const auto& victim : get_array(*preemption, "victims"))
+        out += fmt::format("  {} {}\n", get_string(victim, "owner"), get_string(victim, "message"));
+    } else if (const auto why = get_string(decision, "noPreemption"); !why.empty()) {
+      out += fmt::format("nobody makes room: {}.\n", why);
+    }
   }
   if (const auto* queue = find_path(decision, {"queue"})) out += render_queue(*queue);
   for (const auto& site : get_array(decision, "sites")) {

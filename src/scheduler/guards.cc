@@ -501,12 +501,12 @@ std::string explain_node(const Context& context, const Ask& ask, std::uint32_t n
   }
 }
 
-std::optional<Refusal> check_quota(const Board& board, const Request& request) {
+std::optional<Refusal> check_quota(const Board& board, const Request& request, int replicas) {
   const auto found = board.queues.find(request.queue);
   if (found == board.queues.end()) return {};
   const Queue& queue = found->second;
   const auto over = [&](std::int64_t each, std::int64_t used, std::int64_t limit) {
-    return limit > 0 && __int128(each) * request.replicas + used > limit;
+    return limit > 0 && __int128(each) * replicas + used > limit;
   };
   const auto say = [&](std::string asked, std::string used, std::string limit, std::string_view what) {
     return Refusal{Guard::kQuota,
@@ -514,13 +514,13 @@ std::optional<Refusal> check_quota(const Board& board, const Request& request) {
   };
   const auto& each = request.each;
   if (over(each.cores.value, queue.cores_used.value, queue.cores_limit.value))
-    return say(cores_text(each.cores.value * request.replicas), cores_text(queue.cores_used.value),
+    return say(cores_text(each.cores.value * replicas), cores_text(queue.cores_used.value),
                cores_text(queue.cores_limit.value), "cores");
   if (over(each.memory.value, queue.memory_used.value, queue.memory_limit.value))
-    return say(gib_text(each.memory.value * request.replicas), gib_text(queue.memory_used.value),
+    return say(gib_text(each.memory.value * replicas), gib_text(queue.memory_used.value),
                gib_text(queue.memory_limit.value), "of memory");
   if (over(each.accelerators.value, queue.accelerators_used.value, queue.accelerators_limit.value))
-    return say(accelerators_text(each.accelerators.value * request.replicas),
+    return say(accelerators_text(each.accelerators.value * replicas),
                accelerators_text(queue.accelerators_used.value),
                accelerators_text(queue.accelerators_limit.value), "accelerators");
   return {};
@@ -532,6 +532,14 @@ std::optional<Refusal> check_request(const Board& board, const Request& request)
   constexpr std::int64_t kAmountMax = std::int64_t(1) << 44;
   if (request.replicas < 1 || request.replicas > kReplicasMax)
     return bad(fmt::format("asks {} replicas; ask 1 to {}", request.replicas, kReplicasMax));
+  if (request.replicas_min < 0 || request.replicas_min > request.replicas)
+    return bad(fmt::format("asks at least {} of {} replicas; write a number from 0 to {}",
+                           request.replicas_min, request.replicas, request.replicas));
+  if (request.topology &&
+      (request.topology->slice_replicas < 0 ||
+       (request.topology->slice_replicas > 0 && request.replicas % request.topology->slice_replicas != 0)))
+    return bad(fmt::format("asks slices of {} replicas, and {} replicas are no multiple of that",
+                           request.topology->slice_replicas, request.replicas));
   const auto& each = request.each;
   if (each.cores.value < 0 || each.memory.value < 0 || each.accelerators.value < 0 ||
       each.cores.value > kAmountMax || each.memory.value > (kAmountMax << 4) ||

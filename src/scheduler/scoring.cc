@@ -101,6 +101,21 @@ bool fits_devices(std::span<const std::int32_t> free, std::int64_t asked) {
   return whole >= asked;
 }
 
+std::uint32_t count_slots(const Board& board, const ReplicaResources& each, std::uint32_t node) {
+  constexpr std::int64_t kMost = 1'000'000;
+  std::int64_t slots = kMost;
+  if (each.cores.value > 0)
+    slots = std::min(slots, std::max<std::int64_t>(0, board.cores_free[node]) / each.cores.value);
+  if (each.memory.value > 0)
+    slots = std::min(slots, std::max<std::int64_t>(0, board.memory_free[node]) / each.memory.value);
+  if (const auto asked = each.accelerators.value; asked > 0 && slots > 0) {
+    std::int64_t room = 0;
+    for (const auto free : board.devices(node)) room += asked < 1000 ? free / asked : free == 1000;
+    slots = std::min(slots, asked < 1000 ? room : room / (asked / 1000));
+  }
+  return std::uint32_t(slots);
+}
+
 std::vector<std::uint16_t> choose_devices(const Context& context, std::uint32_t node,
                                           const ReplicaResources& each) {
   std::vector<std::uint16_t> chosen;

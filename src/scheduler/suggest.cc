@@ -165,7 +165,7 @@ std::vector<Change> suggest_changes(const Context& context, const Snapshot& now,
     if (out.size() >= kChangesMax) break;
     const bool lacks_room =
         site.refusal &&
-        (site.refusal->guard == Guard::kGang ||
+        (site.refusal->guard == Guard::kGang || site.refusal->guard == Guard::kTopology ||
          (site.refusal->guard >= Guard::kFitCores && site.refusal->guard <= Guard::kFitAccelerators));
     if (!lacks_room) continue;
     for (const auto& node : now.nodes) {

@@ -25,6 +25,9 @@ struct Holding {
   std::string_view project, node, owner_kind, owner_name;
   const api::Resources* resources;
   const api::Allocation* allocation = nullptr;  // null: promised
+  bool is_nominated = false;                    // promised once others have made room
+  // Those of its node that count as its own; filled with the snapshot, empty where they cannot be told.
+  std::vector<std::uint16_t> devices = {};
 };
 // Allocations that are not ended, and what is promised to ones that the picture does not show yet: by this
 // leader a moment ago, or by an epoch that was planned before a restart. `owners` ask for a new place: what

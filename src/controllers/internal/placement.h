@@ -12,9 +12,12 @@
 
 namespace neap::controllers {
 
+scheduler::InterruptionClass to_scheduler(api::InterruptionClass value);
+
 struct Placement {
   bool placed = false;
-  std::vector<std::string> nodes;  // per replica
+  std::vector<std::string> nodes;  // per replica; with victims: once these have gone
+  std::vector<scheduler::Victim> victims;
   std::string site, capacity_type;
   std::string message;  // one sentence: why there, or why it waits
   Json explanation;     // the reason tree
@@ -38,8 +41,10 @@ dataguard::DataPolicyTable data_policies_of(const ClusterState& state, const std
 inline constexpr std::string_view kAnySite = "*";
 
 // The world as a decision about work of `project` sees it; what `owners` were promised counts as free. A rule
-// that does not compile is an error, not a rule less: it may be the one that keeps work in.
-Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project, const Owners& owners);
+// that does not compile is an error, not a rule less: it may be the one that keeps work in. `with_running`:
+// what could make room is in it.
+Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project, const Owners& owners,
+                                        bool with_running = false);
 Placement placement_of(const scheduler::Decision& decision, const std::string& currency);
 // An error says what the object names and nothing has.
 Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob& job,

@@ -1,5 +1,5 @@
-// The working state of one decide(): nodes as structure of arrays, sorted by (site, node), so that the first
-// of equal scores is the one the tie-break names.
+// The working state of one decide(): nodes as structure of arrays, sorted by (site, block, node), so that the
+// first of equal scores is the one the tie-break names, and a block is a run of neighbours.
 #pragma once
 
 #include <array>
@@ -37,6 +37,16 @@ struct NodeClass {
 // Accelerator models told apart when fragmentation is measured; the ones beyond count as the last.
 inline constexpr std::size_t kModelsMax = 64;
 
+// Nodes that share an island, a rack or a block.
+struct Domain {
+  std::string_view name;
+  std::uint32_t site = 0;
+  std::vector<std::uint32_t> nodes;
+};
+
+// Up to so many neighbouring nodes of one site and block remember their best score together.
+inline constexpr std::uint32_t kChunkNodes = 64;
+
 struct Board {
   const Snapshot* snapshot = nullptr;
   // Sorted by name.
@@ -51,6 +61,15 @@ struct Board {
   std::vector<std::int32_t> device_free;
   std::vector<NodeClass> classes;
   std::vector<std::string> models;
+  // By level; empty where no node says in which domain it is. Nodes outside any: kNowhere.
+  std::array<std::vector<std::uint32_t>, kTopologyLevels> domain_of;
+  std::array<std::vector<Domain>, kTopologyLevels> domains;
+  // Chunks never cross a site or a block.
+  std::vector<std::uint32_t> chunk_of;          // by node
+  std::vector<std::uint32_t> chunk_begin;       // chunks + 1 entries
+  std::vector<std::uint32_t> site_chunk_begin;  // sites + 1 entries
+  // Of each block: accelerators that are free and that there are, in thousandths; cores where it has none.
+  std::vector<std::int64_t> block_free, block_all;
   // Every node whose free capacity changed, in order; readers remember how far they have read.
   std::vector<std::uint32_t> changes;
 
@@ -61,6 +80,12 @@ struct Board {
   std::unordered_map<std::string, const Link*> links;
 
   explicit Board(const Snapshot& from);
+  // Racks and blocks are known from the start, islands once they are asked for.
+  void fill_level(TopologyLevel level);
+  void fill_chunks();
+  std::int64_t block_units(std::uint32_t node) const;
+  // 0..1 in use; 0 for nodes of no known block.
+  double block_used(std::uint32_t node) const;
   const Link* find_link(std::uint32_t from, std::uint32_t to) const;
   std::uint32_t find_site(const std::string& name) const;
   std::span<const std::int32_t> devices(std::uint32_t node) const {
@@ -91,10 +116,20 @@ struct Ask {
   std::vector<std::uint32_t> node_rules;
   std::vector<float> score;
   std::vector<Guard> guard;
-  std::vector<std::uint32_t> admitted;                          // by site
+  // Of gangs: replicas that the node still takes, by node, site, and domain of each level.
+  std::vector<std::uint32_t> slots;
+  std::vector<std::uint64_t> site_slots;
+  std::array<std::vector<std::uint64_t>, kTopologyLevels> domain_slots;
+  std::vector<std::uint32_t> chunk_best;  // node of the best score; kNowhere where all are refused
+  std::vector<std::uint32_t> admitted;    // by site
   std::vector<std::array<std::uint32_t, kGuardCount>> refused;  // by site
   std::vector<std::shared_ptr<const Refusal>> site_text;        // by site; null where stale
   std::size_t changes_read = 0;
+  // By node: lost work of the cheapest victims, and what decides between equal ones; filled once it is
+  // needed.
+  std::vector<double> evict_lost;
+  std::vector<std::pair<int, std::int64_t>> evict_tie;
+  std::size_t evict_read = 0;
   std::uint64_t budgets_read = 0;
   bool has_suggestions = false;
   std::vector<Change> suggestions;
@@ -113,7 +148,7 @@ Guard check_node(const Context& context, const Ask& ask, std::uint32_t node);
 // Points from rules that read `node`.
 double node_preference(const Context& context, const Ask& ask, std::uint32_t node);
 std::string explain_node(const Context& context, const Ask& ask, std::uint32_t node, Guard guard);
-std::optional<Refusal> check_quota(const Board& board, const Request& request);
+std::optional<Refusal> check_quota(const Board& board, const Request& request, int replicas);
 std::optional<Refusal> check_request(const Board& board, const Request& request);
 double transfer_seconds(const Board& board, const Request& request, std::uint32_t site,
                         MoneyMicros& egress_cost);
@@ -124,6 +159,8 @@ StrandingTable make_stranding_table(const Board& board, std::span<const Request>
 // The devices a replica takes on a node where it fits.
 std::vector<std::uint16_t> choose_devices(const Context& context, std::uint32_t node,
                                           const ReplicaResources& each);
+// Replicas that fit into what is free, whatever the guards say.
+std::uint32_t count_slots(const Board& board, const ReplicaResources& each, std::uint32_t node);
 bool fits_devices(std::span<const std::int32_t> free, std::int64_t asked);
 
 // suggest.cc

@@ -335,6 +335,7 @@ export const en = {
   'code.budget.exceeded': 'Budget used up',
   'code.deadline.infeasible': 'Too slow for the deadline',
   'code.gang.no_room': 'No room for all replicas at once',
+  'code.topology.no_room': 'No island, rack or block has room for it',
   'code.request.invalid': 'The request is not valid',
   'object.TrainingJob': 'training job',
   'object.InferenceService': 'service',

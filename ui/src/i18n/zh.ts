@@ -337,6 +337,7 @@ export const zh: Record<Key, string> = {
   'code.budget.exceeded': '预算已用完',
   'code.deadline.infeasible': '无法在截止时间前完成',
   'code.gang.no_room': '无法同时容纳所有副本',
+  'code.topology.no_room': '没有岛、机架或网络块能容纳它',
   'code.request.invalid': '请求无效',
   'object.TrainingJob': '训练任务',
   'object.InferenceService': '服务',

@@ -37,12 +37,30 @@ struct QualityGate {
     v.field("minimum", &QualityGate::minimum, "Least value it may have, 0 to 1.");
   }
 };
+// Where the members of a gang lie to one another. Levels from the narrowest: island (NVLink), rack, block
+// (RDMA leaf); nodes carry them as labels.
+struct TopologySpec {
+  std::string level, mode = "Required";
+  std::int64_t sliceReplicas = 0;
+  template <class V>
+  static void describe(V& v) {
+    v.field("level", &TopologySpec::level, "What members share: island, rack or block.",
+            FieldOptions{.required = true, .pattern = "island|rack|block"});
+    v.field("mode", &TopologySpec::mode,
+            "Required: waits until it can be had. Preferred: takes a wider one where it cannot.",
+            FieldOptions{.pattern = "Required|Preferred"});
+    v.field("sliceReplicas", &TopologySpec::sliceReplicas,
+            "Members, in order of rank, that must share one; 0 is the whole gang.",
+            FieldOptions{.minimum = 0, .maximum = 100000});
+  }
+};
 // command: argv; {code} is the unpacked code folder. Programs run without a shell.
 struct TrainingJobSpec {
   std::string type = "training";  // training, compress, evaluate: what policies see as task.type
   std::vector<std::string> command;
   std::string code;  // digest of a tar of the code folder in the registry
   std::int64_t replicas = 1;
+  std::int64_t minReplicas = 0;  // 0: a rigid gang
   std::int64_t processesPerReplica = 1;
   Resources resources;  // of each replica
   std::vector<InputSpec> inputs;
@@ -52,6 +70,7 @@ struct TrainingJobSpec {
   InterruptionClass interruption = InterruptionClass::kCheckpointed;
   std::string costStrategy;  // "", SpotPreemptible, OnDemand, PrivateFirst
   std::vector<std::string> allowedSites;
+  std::optional<TopologySpec> topology;
   std::string queue, priorityClass;
   std::int64_t backoffLimit = 3;
   std::optional<WallTime> deadline;
@@ -66,6 +85,9 @@ struct TrainingJobSpec {
     v.field("code", &TrainingJobSpec::code, "Digest of the code archive in the registry.");
     v.field("replicas", &TrainingJobSpec::replicas, "Members of the gang.",
             FieldOptions{.minimum = 1, .maximum = 100000});
+    v.field("minReplicas", &TrainingJobSpec::minReplicas,
+            "Fewest members it runs with; each run takes as many as fit, up to replicas. 0: all of them.",
+            FieldOptions{.minimum = 0, .maximum = 100000});
     v.field("processesPerReplica", &TrainingJobSpec::processesPerReplica, "Ranks started by each member.",
             FieldOptions{.minimum = 1, .maximum = 64});
     v.field("resources", &TrainingJobSpec::resources, "Needed by each replica.");
@@ -78,9 +100,11 @@ struct TrainingJobSpec {
     v.field("costStrategy", &TrainingJobSpec::costStrategy, "SpotPreemptible, OnDemand or PrivateFirst.");
     v.field("allowedSites", &TrainingJobSpec::allowedSites,
             "Only these sites, names or aliases; empty is any that policy allows.");
+    v.field("topology", &TrainingJobSpec::topology, "Where its members lie to one another.");
     v.field("queue", &TrainingJobSpec::queue,
             "Queue it waits in; empty is its project's, if a queue says so, else none.");
-    v.field("priorityClass", &TrainingJobSpec::priorityClass, "Priority class.");
+    v.field("priorityClass", &TrainingJobSpec::priorityClass,
+            "Rules select by it; a PriorityClass of that name gives its priority, else 0.");
     v.field("backoffLimit", &TrainingJobSpec::backoffLimit,
             "Failed runs before it gives up; interruptions do not count.", FieldOptions{.minimum = 0});
     v.field("deadline", &TrainingJobSpec::deadline, "When it must be done.");
@@ -117,7 +141,33 @@ struct RunRecord {
     v.field("lastStep", &RunRecord::lastStep, "Last step executed.");
     v.field("startedAt", &RunRecord::startedAt, "Commit of the epoch.");
     v.field("endedAt", &RunRecord::endedAt, "End of the last member.");
-    v.field("reason", &RunRecord::reason, "How it ended: Completed, Interrupted, Failed.");
+    v.field("reason", &RunRecord::reason, "How it ended: Completed, Interrupted, Preempted, Failed.");
+  }
+};
+struct NominationVictim {
+  std::string job, message;
+  std::int64_t epoch = 0;
+  template <class V>
+  static void describe(V& v) {
+    v.field("job", &NominationVictim::job, "The job, as project/name.", kRequired);
+    v.field("epoch", &NominationVictim::epoch, "Its epoch that ends; the next one is another matter.");
+    v.field("message", &NominationVictim::message, "Why it, in words for its owner.",
+            FieldOptions{.length_max = 32768});
+  }
+};
+// Nodes that are held for a job until the victims that lie on them have ended.
+struct Nomination {
+  std::vector<std::string> nodes;
+  std::vector<NominationVictim> victims;
+  std::string site;
+  std::optional<WallTime> madeAt;
+  template <class V>
+  static void describe(V& v) {
+    v.field("nodes", &Nomination::nodes, "Node of each member.");
+    v.field("site", &Nomination::site, "Site of the first one.");
+    v.field("victims", &Nomination::victims, "Jobs that end or shrink for it.",
+            FieldOptions{.list_map_key = "job"});
+    v.field("madeAt", &Nomination::madeAt, "When it was decided.");
   }
 };
 // phase: Pending, Planned, Reserved, Prepared, Running, Draining, Succeeded, Failed.
@@ -128,6 +178,7 @@ struct TrainingJobStatus {
   std::string rendezvous;  // host:port of rank 0, of the committed epoch
   CheckpointStatus checkpoint;
   std::vector<RunRecord> runs;
+  std::optional<Nomination> nomination;
   std::vector<ArtifactRef> outputs;
   Json metrics;
   std::optional<WallTime> startedAt, finishedAt;
@@ -151,13 +202,14 @@ struct TrainingJobStatus {
             "Steps executed more than once, over all epochs.");
     v.field("checkpoint", &TrainingJobStatus::checkpoint, "Newest durable checkpoint.");
     v.field("runs", &TrainingJobStatus::runs, "Epochs so far.", FieldOptions{.list_map_key = "epoch"});
+    v.field("nomination", &TrainingJobStatus::nomination, "Place held for it while others make room.");
     v.field("outputs", &TrainingJobStatus::outputs, "What it produced.",
             FieldOptions{.list_map_key = "name"});
     v.field("metrics", &TrainingJobStatus::metrics, "Final metrics.");
     v.field("startedAt", &TrainingJobStatus::startedAt, "First commit.");
     v.field("finishedAt", &TrainingJobStatus::finishedAt, "End.");
     v.field("explanation", &TrainingJobStatus::explanation, "Reasons of the latest decision.");
-    v.field("conditions", &TrainingJobStatus::conditions, "Complete, Failed, Scheduled.",
+    v.field("conditions", &TrainingJobStatus::conditions, "Complete, Failed, Scheduled, Preempted.",
             FieldOptions{.list_map_key = "type"});
   }
 };

@@ -33,6 +33,9 @@ inline constexpr std::array kDocumentKinds{
     DocumentKind{kPodGroups, "scheduling.volcano.sh", "v1beta1", "PodGroup", "podgroups"},
     DocumentKind{kDeployments, "apps", "v1", "Deployment", "deployments"},
     DocumentKind{kBatchJobs, "batch", "v1", "Job", "jobs"}};
+// Read as they stand: nothing is derived from them.
+inline constexpr DocumentKind kPriorityClasses{"priorityclasses.scheduling.k8s.io", "scheduling.k8s.io", "v1",
+                                               "PriorityClass", "priorityclasses"};
 // Documents as applied; shared, because the picture is copied for every pass.
 using DocumentMap = std::map<ObjectKey, std::shared_ptr<const Json>>;
 

@@ -40,6 +40,7 @@ enum class Guard : std::uint8_t {
   kBudget,
   kDeadline,
   kGang,
+  kTopology,
   kRequest,
 };
 inline constexpr std::size_t kGuardCount = std::size_t(Guard::kRequest) + 1;
@@ -54,6 +55,8 @@ struct Refusal {
 // Each part is 0..100 before its weight; `preference` is points from rules as they are.
 struct ScoreParts {
   double cost = 0, latency = 0, gravity = 0, fragmentation = 0, utilisation = 0, spread = 0, preference = 0;
+  // How much of the node's block is in use; 0 where blocks are not known. Not of gangs, which get a block.
+  double topology = 0;
   double total = 0;
   // For the whole gang; absent where the price book does not know it.
   std::optional<MoneyMicros> cost_per_hour;
@@ -112,12 +115,36 @@ struct Change {
   std::string sentence;
 };
 
+// One gang that makes room.
+struct Victim {
+  std::string owner;
+  int priority = 0;
+  // Members that end, and those it may go on with at once (an elastic gang shrinks; 0: it falls whole).
+  int members = 0, members_kept = 0;
+  double lost_work = 0;
+  // For its owner: by whom and why.
+  std::string sentence;
+};
+
+// A place that becomes free once the victims have ended. It is held: no other request of the plan gets it.
+struct Preemption {
+  std::vector<Placement> placements;
+  std::vector<Victim> victims;
+  // Device seconds repeated.
+  double lost_work = 0;
+  std::string sentence;
+};
+
 struct Decision {
   std::string request;
   bool is_placed = false;
   std::vector<Placement> placements;
   // Why it waits; absent where placed.
   std::optional<Refusal> pending;
+  // Pending, and others are to make room.
+  std::optional<Preemption> preemption;
+  // Why nobody is made to; empty where it is not a question.
+  std::string no_preemption;
   std::vector<SiteReason> sites;
   std::vector<Change> would_fit;
   // Total of the winner (mean over the gang).

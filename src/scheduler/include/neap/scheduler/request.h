@@ -13,9 +13,6 @@ namespace neap::scheduler {
 enum class TaskKind : std::uint8_t { kTraining, kInference, kCollect, kBatch };
 std::string_view task_kind_name(TaskKind kind);
 
-enum class InterruptionClass : std::uint8_t { kNever, kCheckpointed, kRestartable };
-std::string_view interruption_class_name(InterruptionClass value);
-
 // L1 core, L2 business, L3 public.
 enum class DataLevel : std::uint8_t { kL1 = 1, kL2 = 2, kL3 = 3 };
 
@@ -45,6 +42,14 @@ struct ReplicaResources {
   MilliAccelerators accelerators;
 };
 
+struct TopologyAsk {
+  TopologyLevel level = TopologyLevel::kBlock;
+  // False: a wider domain is taken where none of this level has room.
+  bool is_required = true;
+  // Replicas, in their order, that share one domain; 0: the whole gang.
+  int slice_replicas = 0;
+};
+
 struct Request {
   std::string id;
   std::string project, team, model, queue;
@@ -54,7 +59,13 @@ struct Request {
   TaskKind kind = TaskKind::kTraining;
   // A gang: all or none.
   int replicas = 1;
+  // Above 0: an elastic gang, of as many replicas as fit, at least so many.
+  int replicas_min = 0;
   ReplicaResources each;
+  // Absent: a gang prefers one block, where nodes say in which they are.
+  std::optional<TopologyAsk> topology;
+  // False: waits rather than end work of a lower priority.
+  bool may_preempt = true;
   InterruptionClass interruption = InterruptionClass::kCheckpointed;
   std::vector<DataInput> data;
   std::optional<WallTime> deadline;

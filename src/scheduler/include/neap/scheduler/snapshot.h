@@ -2,9 +2,11 @@
 // owns it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +23,22 @@ namespace neap::scheduler {
 using policy::CapacityType;
 using policy::Tier;
 using Labels = std::vector<std::pair<std::string, std::string>>;
+
+enum class InterruptionClass : std::uint8_t { kNever, kCheckpointed, kRestartable };
+std::string_view interruption_class_name(InterruptionClass value);
+
+// How close nodes lie to one another, narrowest first: an NVLink domain, a rack, an RDMA leaf ("block").
+enum class TopologyLevel : std::uint8_t { kIsland, kRack, kBlock };
+inline constexpr std::size_t kTopologyLevels = 3;
+// "island", "rack", "block".
+std::string_view topology_level_name(TopologyLevel level);
+std::optional<TopologyLevel> parse_topology_level(std::string_view word);
+// By level the name of the node's domain, empty where it is not known; names count within one site. Without
+// an island of its own a node is one.
+using Topology = std::array<std::string, kTopologyLevels>;
+// The label keys read for a level, the first that a node carries counts.
+std::span<const std::string_view> topology_labels(TopologyLevel level);
+Topology topology_of(const Labels& labels);
 
 struct Site {
   std::string name;
@@ -63,8 +81,49 @@ struct Node {
   bool is_ready = true;
   // A spot notice was received, or the node is being drained.
   bool is_reclaimed = false;
+  Topology topology;
   // "driver", "cuda", "kernel", ...
   std::map<std::string, std::string> versions;
+};
+
+struct RunningMember {
+  std::string node;
+  MilliCores cores;
+  Bytes memory;
+  // Thousandths, spread evenly over `devices` (indices into the node's).
+  MilliAccelerators accelerators;
+  std::vector<std::uint16_t> devices;
+};
+
+// Work that holds capacity and may have to make room: for work of a higher priority, and for queues that it
+// borrowed from. Both choose their victims alike: the least lost work among those that may fall. Whoever
+// computes fair shares fills `reclaimable_by`; decide() then lets pending requests of these queues take the
+// gang's place whatever its priority, and plain preemption goes on beside it.
+struct RunningGang {
+  // As users know it: "project/name".
+  std::string owner;
+  std::string project, queue;
+  int priority = 0;
+  InterruptionClass interruption = InterruptionClass::kCheckpointed;
+  // Its priority class lets it fall although it must not be interrupted.
+  bool never_may_fall = false;
+  // False: already on its way out.
+  bool is_preemptible = true;
+  // Queues whose pending work may take back what this gang holds beyond its own queue's share.
+  std::vector<std::string> reclaimable_by;
+  // Work since the last durable checkpoint, of each member.
+  double unsaved_seconds = 0;
+  // Fewest members it goes on with; 0: all of them. A member less starts all of them anew.
+  int members_min = 0;
+  std::vector<RunningMember> members;
+
+  bool may_be_reclaimed_by(std::string_view asking) const {
+    for (const auto& one : reclaimable_by)
+      if (one == asking) return true;
+    return false;
+  }
+  // Device seconds that are repeated if it falls; work without accelerators counts sixteen cores as a device.
+  double lost_work() const;
 };
 
 struct Allocation {
@@ -98,6 +157,8 @@ struct Snapshot {
   std::vector<Site> sites;
   std::vector<Link> links;
   std::vector<Node> nodes;
+  // What could make room; empty: nothing does. Its capacity is not in the nodes' *_free.
+  std::vector<RunningGang> running;
   std::vector<policy::PolicyRule> rules;
   std::vector<Queue> queues;
   std::vector<ProjectBudget> budgets;

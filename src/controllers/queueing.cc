@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "internal/preemption.h"
 #include "neap/scheduler/backfill.h"
 
 namespace neap::controllers {
@@ -72,7 +73,8 @@ double lost_work(const api::TrainingJob& job, WallTime now) {
 Owners waiting_owners(const Pass& pass) {
   Owners out;
   for (const auto& [key, job] : pass.state.all<api::TrainingJob>())
-    if (asks_for_place(pass, job)) out.insert("TrainingJob/" + key.namespace_ + "/" + key.name);
+    if (asks_for_place(pass, job) && !nomination_of(job))
+      out.insert("TrainingJob/" + key.namespace_ + "/" + key.name);
   return out;
 }
 
@@ -172,7 +174,7 @@ void Round::read_running() {
     const auto* job = holding.owner_kind == "TrainingJob"
                           ? pass_.state.find<api::TrainingJob>(key.namespace_, key.name)
                           : nullptr;
-    if (!job) continue;
+    if (!job || holding.is_nominated) continue;
     MilliAccelerators devices;
     for (const auto& [model, amount] : holding.resources->accelerators) devices += amount;
     scheduler::Release part{.node = std::string(holding.node),
@@ -197,20 +199,22 @@ void Round::read_running() {
     may_reclaim_ = may_reclaim_ || is_ending ||
                    std::ranges::any_of(tree_.borrowed(gang.queue), [](auto amount) { return amount > 0; });
     if (is_ending) after_reclaim_.release(gang.queue, gang.amounts);
+    const auto priority = priority_of(pass_.state, gang.job->spec.priorityClass);
     works_.push_back(
         {.id = key.namespace_ + "/" + key.name,
          .queue = gang.queue,
          .amounts = gang.amounts,
-         .priority = 0,
+         .priority = priority.value,
          .lost = lost_work(*gang.job, now_),
-         .may_end = !is_ending && gang.job->spec.interruption != api::InterruptionClass::kNever});
+         .may_end = !is_ending && (priority.never_may_fall ||
+                                   gang.job->spec.interruption != api::InterruptionClass::kNever)});
     running_.push_back(std::move(gang));
   }
 }
 
 void Round::read_waiting() {
   for (const auto& [key, job] : pass_.state.all<api::TrainingJob>()) {
-    if (!asks_for_place(pass_, job)) continue;
+    if (!asks_for_place(pass_, job) || nomination_of(job)) continue;
     const auto queue = queue_of(pass_.state, job);
     auto& standing = out_.queues[queue];
     ++standing.waiting;
@@ -241,7 +245,7 @@ void Round::read_waiting() {
 bool Round::use_project(const std::string& project) {
   if (board_ && project == project_) return true;
   if (!projects_.contains(project)) {
-    auto snapshot = snapshot_of(pass_, project, waiting_owners(pass_));
+    auto snapshot = snapshot_of(pass_, project, waiting_owners(pass_), true);
     if (!snapshot) {
       projects_.emplace(project, fail(std::move(snapshot).error()));
     } else {
@@ -502,6 +506,15 @@ void Round::decide(std::size_t index, scheduler::AdmissionOrder& order) {
   const auto decision = board_->place(waiting_[index].request);
   if (decision.is_placed) return start(index, order, decision);
   auto placement = placement_of(decision, board_->currency());
+  if (decision.preemption && !placement.victims.empty() && waiting_[index].request.priority > 0) {
+    // Its quota and its place are its own from now on; training_controller.cc writes the nomination.
+    order.admit(index);
+    after_reclaim_.charge(work.queue, work.amounts);
+    board_->hold(waiting_[index].request, decision.preemption->placements);
+    wait(index, "place", std::move(placement), false);
+    return;
+  }
+  placement.victims.clear();
   const bool is_held = decision.pending && decision.pending->guard == scheduler::Guard::kReserved;
   if (!is_held && verdict.admission == Admission::kWithinQuota && may_reclaim_)
     if (const auto said = reclaim(index); !said.empty()) {

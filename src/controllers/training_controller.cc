@@ -537,10 +537,13 @@ Task<Status> reconcile_training(const Pass& pass) {
   co_await for_each_concurrently(pass, in_place.size(), kWritesInFlight, [&](std::size_t i) {
     return reconcile_one(pass, *in_place[i], queues, claims, outcome);
   });
-  if (queues.is_made)
+  if (queues.is_made) {
     co_await follow_round(pass, queues, outcome);
-  else
-    for (const auto& [project, jobs] : waiting) co_await place_waiting(pass, jobs, outcome);
+    // A place is held for these: no queue decides about them any more.
+    for (auto& [project, jobs] : waiting)
+      std::erase_if(jobs, [](const auto* job) { return !nomination_of(*job); });
+  }
+  for (const auto& [project, jobs] : waiting) co_await place_waiting(pass, jobs, outcome);
   co_return outcome.first_error;
 }
 

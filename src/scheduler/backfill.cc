@@ -24,7 +24,7 @@ void give_back(Node& node, const Release& release) {
   }
   std::vector<std::size_t> fullest(node.devices_free.size());
   std::iota(fullest.begin(), fullest.end(), 0);
-  std::ranges::stable_sort(fullest, {}, [&](std::size_t i) { return node.devices_free[i]; });
+  std::ranges::sort(fullest, {}, [&](std::size_t i) { return std::pair(node.devices_free[i], i); });
   auto left = release.accelerators.value;
   for (const auto device : fullest) {
     const auto take = std::min<std::int64_t>(left, 1000 - node.devices_free[device]);
@@ -191,6 +191,11 @@ std::optional<Reservation> BackfillBoard::reserve(const Request& request) {
     }
   }
   return kept(moments[high], std::move(last));
+}
+
+void BackfillBoard::hold(const Request& request, std::vector<Placement> placements) {
+  now_.running.clear();
+  keep(request, {.request = request.id, .from = {}, .until = {}, .placements = std::move(placements)});
 }
 
 void BackfillBoard::keep(const Request& request, Reservation reservation) {

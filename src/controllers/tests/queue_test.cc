@@ -237,6 +237,43 @@ TEST_F(QueueTest, what_is_not_used_goes_by_weight) {
   EXPECT_EQ(queue("all").used.cpu.value, 16'000);
 }
 
+TEST_F(QueueTest, within_a_queue_a_higher_priority_takes_the_place_of_a_lower_one) {
+  const client::ResourcePath path{.group = "scheduling.k8s.io",
+                                  .version = "v1",
+                                  .plural = "priorityclasses",
+                                  .namespace_ = {},
+                                  .name = {},
+                                  .subresource = {}};
+  JsonObject document{{"apiVersion", "scheduling.k8s.io/v1"}, {"kind", "PriorityClass"}, {"value", 1000}};
+  document["metadata"] = JsonObject{{"name", "urgent"}};
+  ASSERT_TRUE(cluster.wait(cluster.client().create({}, path, Json(std::move(document)), {})));
+  add_queue("q", 100, "");
+  for (const auto* name : {"one", "two"}) {
+    add_job(name, "q", 1, 8);
+    let_run(name);
+  }
+  auto urgent = cluster.job("urgent", 1, 8);
+  urgent.spec.queue = "q";
+  urgent.spec.priorityClass = "urgent";
+  cluster.create(urgent);
+  keep_leases();
+  cluster.pass();
+  const auto nomination = cluster.get<api::TrainingJob>("urgent").status.nomination;
+  ASSERT_TRUE(nomination);
+  ASSERT_EQ(nomination->victims.size(), 1u);
+  const auto victim = nomination->victims[0].job.substr(std::string("default/").size());
+  EXPECT_EQ(cluster.get<api::Allocation>(member_of(victim)).spec.desired, "Stop");
+  // What comes meanwhile does not get the place that is held.
+  add_job("small", "q", 1, 2);
+  EXPECT_EQ(phase_of("small"), "Pending");
+  keep_leases();
+  cluster.set_phase(member_of(victim), "Released");
+  pass_time(10s);
+  EXPECT_EQ(phase_of("urgent"), "Reserved");
+  EXPECT_EQ(phase_of("small"), "Pending");
+  EXPECT_EQ(phase_of(victim), "Pending");
+}
+
 TEST_F(QueueTest, work_that_is_never_interrupted_waits_rather_than_borrow) {
   add_queue("all", 0, "");
   add_queue("vision", 4);

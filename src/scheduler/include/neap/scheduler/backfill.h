@@ -68,6 +68,8 @@ class BackfillBoard {
   // Starts it where it delays no reservation; placed, it holds its place from now on. Where it waits for a
   // reservation alone, `pending` names that.
   Decision place(const Request& request);
+  // The place that others make room at for it, kept from now on; nobody else is made to in this round.
+  void hold(const Request& request, std::vector<Placement> placements);
   // The earliest place; kept from now on. Absent where it fits nowhere even when all has ended.
   std::optional<Reservation> reserve(const Request& request);
   const std::vector<Reservation>& reservations() const { return reservations_; }

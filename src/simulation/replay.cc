@@ -11,7 +11,12 @@ Result<RunReport> Replay::run() {
     if (waits_for_nothing(*next)) break;
     advance(*next);
     NEAP_TRY_VOID(handle_events());
-    NEAP_TRY_VOID(place_waiting());
+    // Who fell may find another place at once.
+    for (bool again = true; again;) {
+      made_room_ = false;
+      NEAP_TRY_VOID(place_waiting());
+      again = made_room_;
+    }
     if (scenario_.drift.is_on && room_came_) NEAP_TRY_VOID(bring_home());
     room_came_ = false;
   }

@@ -93,7 +93,8 @@ Status Replay::place_waiting() {
     if (batch.empty()) continue;
     NEAP_TRY(const auto plan, decide(batch));
     for (std::size_t i = 0; i < batch.size(); ++i)
-      if (!plan.decisions[i].is_placed && !depends_on_time(plan.decisions[i])) refused.insert(shapes[i]);
+      if (works_[batch[i]].state == Work::State::kWaiting && !depends_on_time(plan.decisions[i]))
+        refused.insert(shapes[i]);
   }
   return ok();
 }
@@ -135,12 +136,18 @@ Result<scheduler::Plan> Replay::decide(const std::vector<std::uint32_t>& batch) 
     requests.push_back(request_of(works_[index], now_ms_ < works_[index].own_until_ms));
   show_project(requests.front().project);
   options_.now = wall();
-  auto plan = scheduler::decide(world_.snapshot(), requests, options_);
+  auto plan = [&] {
+    if (!may_end_others(batch)) return scheduler::decide(world_.snapshot(), requests, options_);
+    auto world = world_.snapshot();
+    world.running = running_gangs();
+    return scheduler::decide(world, requests, options_);
+  }();
   report_.decisions += std::int64_t(requests.size());
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const auto& decision = plan.decisions[i];
     if (!decision.is_placed) {
       works_[batch[i]].reason = decision.pending ? decision.pending->sentence : "no place fits";
+      if (decision.preemption) NEAP_TRY_VOID(make_room(batch[i], requests[i], decision));
       continue;
     }
     NEAP_TRY_VOID(start(batch[i], requests[i], decision, 0));
@@ -285,24 +292,29 @@ Status Replay::end_job(std::uint32_t index) {
   return ok();
 }
 
+std::int64_t Replay::reached_of(const Work& work) const {
+  return std::min(work.work_ms, work.saved_ms + std::max<std::int64_t>(0, now_ms_ - work.productive_ms));
+}
+
+std::int64_t Replay::kept_of(const Work& work) const {
+  const auto& terms = terms_of(work);
+  if (terms.request.interruption != scheduler::InterruptionClass::kCheckpointed ||
+      terms.checkpoint_interval_ms <= 0)
+    return 0;
+  return work.saved_ms +
+         (reached_of(work) - work.saved_ms) / terms.checkpoint_interval_ms * terms.checkpoint_interval_ms;
+}
+
 Status Replay::interrupt(std::uint32_t index, bool saves_all, std::string_view why) {
   auto& work = works_[index];
-  const auto& terms = terms_of(work);
   if (work.is_service()) {
     NEAP_TRY_VOID(leave(index, why));
     enqueue(index);
     services_[work.service].waiting.push_back(index);
     return ok();
   }
-  const auto gained = std::max<std::int64_t>(0, now_ms_ - work.productive_ms);
-  const auto reached = std::min(work.work_ms, work.saved_ms + gained);
-  std::int64_t kept = 0;
-  if (saves_all)
-    kept = reached;
-  else if (terms.request.interruption == scheduler::InterruptionClass::kCheckpointed &&
-           terms.checkpoint_interval_ms > 0)
-    kept = work.saved_ms +
-           (reached - work.saved_ms) / terms.checkpoint_interval_ms * terms.checkpoint_interval_ms;
+  const auto reached = reached_of(work);
+  const auto kept = saves_all ? reached : kept_of(work);
   report_.lost_work_h += double(reached - kept) / double(kHourMs);
   work.saved_ms = kept;
   NEAP_TRY_VOID(leave(index, why));

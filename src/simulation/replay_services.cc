@@ -89,8 +89,7 @@ Result<bool> Replay::try_home(std::uint32_t index) {
   if (!plan.decisions.front().is_placed) return false;
   auto& work = works_[index];
   // It stops with a checkpoint: nothing is lost but the time of the move.
-  work.saved_ms =
-      std::min(work.work_ms, work.saved_ms + std::max<std::int64_t>(0, now_ms_ - work.productive_ms));
+  work.saved_ms = reached_of(work);
   NEAP_TRY_VOID(leave(index, "moved"));
   work.state = Work::State::kMoving;
   NEAP_TRY_VOID(

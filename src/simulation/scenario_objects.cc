@@ -69,6 +69,7 @@ void add_node(ScenarioReading& reading, const api::Node& node) {
   out.site = node.spec.site;
   out.capacity_type = to_policy(node.spec.capacityType);
   for (const auto& label : node.metadata.labels) out.labels.emplace_back(label);
+  out.topology = scheduler::topology_of(out.labels);
   for (const auto& taint : node.spec.taints)
     out.taints.push_back(
         {.key = taint.key, .value = taint.value, .is_hard = taint.effect != "PreferNoSchedule"});

@@ -173,6 +173,7 @@ Status read_pool(ScenarioReading& reading, Fields& entry) {
   for (auto& label : entry.entries("labels", 64)) node.labels.push_back(std::move(label));
   for (auto& key : entry.texts("taints", 64))
     node.taints.push_back({.key = std::move(key), .value = {}, .is_hard = true});
+  node.topology = scheduler::topology_of(node.labels);
   pool.startup_ms = entry.milliseconds("startup", 0);
   auto hardware = entry.object("hardware");
   pool.hardware_price = hardware.money("price");

@@ -38,6 +38,9 @@ class Replay {
     own_sites_.assign(own.begin(), own.end());
     has_public_ =
         std::ranges::any_of(scenario.pools, [](const auto& p) { return p.tier == scheduler::Tier::kPublic; });
+    has_priorities_ = std::ranges::any_of(scenario.workloads, [&](const WorkloadTerms& terms) {
+      return terms.request.priority != scenario.workloads.front().request.priority;
+    });
     for (const auto& budget : scenario.budgets) money_.watch(budget.project);
     options_.suggestions_max = 0;
     options_.seed = scenario.seed;
@@ -136,6 +139,19 @@ class Replay {
   // Back to the queue with what was saved.
   Status interrupt(std::uint32_t index, bool saves_all, std::string_view why);
 
+  // Work done by now, and what of it an interruption without warning leaves.
+  std::int64_t reached_of(const Work& work) const;
+  std::int64_t kept_of(const Work& work) const;
+
+  // ---- making room
+  // Whether something runs that one of these could end.
+  bool may_end_others(const std::vector<std::uint32_t>& batch) const;
+  // What runs, as the server shows it to the engine; services never fall.
+  std::vector<scheduler::RunningGang> running_gangs() const;
+  // Ends the victims, who lose what their checkpoints do not hold, and starts the request in their place.
+  Status make_room(std::uint32_t index, const scheduler::Request& request,
+                   const scheduler::Decision& decision);
+
   // ---- services
   Status follow_demand(std::uint32_t index, std::uint32_t interval);
 
@@ -181,7 +197,8 @@ class Replay {
   std::vector<ServiceState> services_;
   scheduler::DriftDelay drift_delay_;
   std::int64_t running_ = 0, jobs_waiting_ = 0, replicas_wanted_ = 0, replicas_running_ = 0;
-  bool everything_may_fit_ = false, room_came_ = false;
+  bool has_priorities_ = false;  // not all work is equal
+  bool everything_may_fit_ = false, room_came_ = false, made_room_ = false;
 };
 
 }  // namespace neap::simulation

@@ -137,6 +137,27 @@ TEST(SimulateRun, hard_budgets_hold_and_who_waits_for_one_says_so) {
       << report->waiting_jobs[0].reason;
 }
 
+TEST(SimulateRun, work_of_a_higher_priority_takes_the_place_and_the_victim_goes_on_from_its_checkpoint) {
+  ScenarioLab lab;
+  lab.files["low.csv"] = "num_gpu,submit_time,duration\n2,0,14400000\n";
+  lab.files["high.csv"] = "num_gpu,submit_time,duration\n2,4500000,3600000\n";
+  lab.nodes = "{name: own, site: hq, cpu: 8, memory: 64Gi, accelerators: {a100: 2}}";
+  lab.workloads =
+      "{name: low, resources: {cpu: 1, memory: 1Gi, accelerators: {a100: 1}}, checkpoint: {interval: 30m}, "
+      "csv: {path: low.csv}}\n"
+      "  - {name: high, priority: 10, resources: {cpu: 1, memory: 1Gi, accelerators: {a100: 1}}, csv: {path: "
+      "high.csv}}";
+  const auto report = lab.run();
+  ASSERT_TRUE(report.has_value()) << report.error().message;
+  EXPECT_EQ(report->preemptions, 1);
+  EXPECT_DOUBLE_EQ(report->lost_work_h, 0.25);  // from 1:00 to 1:15
+  EXPECT_EQ(report->ended, 2u);
+  ASSERT_EQ(report->jct_sorted_s.size(), 2u);
+  EXPECT_DOUBLE_EQ(report->jct_sorted_s[0], 3600);         // at once
+  EXPECT_DOUBLE_EQ(report->jct_sorted_s[1], 5.25 * 3600);  // 1:15, 1 h away, 3 h left
+  EXPECT_EQ(report->cost.total.value, 10'500'000);         // both accelerators for 5.25 h
+}
+
 // Everything at once, over seeds: what must hold whatever is drawn.
 class SimulateRunProperties : public testing::TestWithParam<int> {};
 

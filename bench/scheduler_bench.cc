@@ -113,30 +113,135 @@ std::size_t place_naively(Snapshot world, const std::vector<Request>& requests) 
   return placed;
 }
 
-void compare(std::string_view name, int nodes, const std::vector<Request>& requests, int naive_share) {
-  const auto world = make_world(nodes);
-  std::size_t placed = 0;
-  const double fast = seconds_of([&] {
-    const auto plan = decide(world, requests, {});
-    for (const auto& decision : plan.decisions) placed += decision.placements.size();
-  });
-  const std::vector<Request> part(
-      requests.begin(), requests.begin() + std::ptrdiff_t(requests.size() / std::size_t(naive_share)));
-  std::size_t naive_placed = 0;
-  const double naive = seconds_of([&] { naive_placed = place_naively(world, part); });
-  const double rate = double(placed) / fast, naive_rate = double(naive_placed) / naive;
+void print(std::string_view name, int nodes, double rate, double naive_rate) {
   fmt::print("{:<34} {:>6} nodes {:>9.0f} placements/s, naive scan {:>8.0f}/s, ratio {:>6.1f}\n", name, nodes,
              rate, naive_rate, rate / naive_rate);
 }
 
+void compare(std::string_view name, int nodes, const std::vector<Request>& requests,
+             std::size_t naive_requests) {
+  const auto world = make_world(nodes);
+  Options options;
+  options.suggestions_max = 0;
+  std::size_t placed = 0;
+  const double fast = seconds_of([&] {
+    const auto plan = decide(world, requests, options);
+    for (const auto& decision : plan.decisions) placed += decision.placements.size();
+  });
+  std::vector<Request> part(requests.begin(),
+                            requests.begin() + std::ptrdiff_t(std::min(naive_requests, requests.size())));
+  for (auto& request : part) request.replicas = std::min(request.replicas, 100);
+  std::size_t naive_placed = 0;
+  const double naive = seconds_of([&] { naive_placed = place_naively(world, part); });
+  print(name, nodes, double(placed) / fast, double(naive_placed) / naive);
+}
+
+// Every node full of one, two or four gangs of one member each.
+Snapshot make_full_world(int nodes) {
+  auto world = make_world(nodes);
+  int next = 0;
+  for (auto& node : world.nodes) {
+    const int parts = 1 << (next % 3);
+    for (int i = 0; i < parts; ++i) {
+      RunningGang gang;
+      gang.owner = fmt::format("p/{}", next);
+      gang.priority = next % 5;
+      gang.unsaved_seconds = (next * 7919) % 1000;
+      RunningMember member{
+          node.name, {node.cores_allocatable.value / parts}, {node.memory_allocatable.value / parts}, {}, {}};
+      const auto devices = int(node.devices_free.size()) / parts;
+      for (int d = 0; d < devices; ++d) member.devices.push_back(std::uint16_t(i * devices + d));
+      member.accelerators = {1000 * devices};
+      gang.members.push_back(std::move(member));
+      world.running.push_back(std::move(gang));
+      ++next;
+    }
+    node.cores_free = {};
+    node.memory_free = {};
+    std::fill(node.devices_free.begin(), node.devices_free.end(), 0);
+  }
+  return world;
+}
+
+// Each request looks at every gang of every node, cheapest first, until it fits there.
+std::size_t preempt_naively(const Snapshot& world, const std::vector<Request>& requests) {
+  std::vector<bool> is_gone(world.running.size(), false);
+  std::size_t made = 0;
+  for (const auto& request : requests) {
+    double best_lost = 1e300;
+    std::vector<std::size_t> best;
+    for (const auto& node : world.nodes) {
+      std::vector<std::pair<double, std::size_t>> here;
+      for (std::size_t g = 0; g < world.running.size(); ++g)
+        if (!is_gone[g] && world.running[g].priority < request.priority &&
+            world.running[g].members[0].node == node.name)
+          here.emplace_back(world.running[g].lost_work(), g);
+      std::sort(here.begin(), here.end());
+      std::int64_t cores = node.cores_free.value, memory = node.memory_free.value;
+      double lost = 0;
+      std::vector<std::size_t> victims;
+      for (const auto& [work, g] : here) {
+        if (cores >= request.each.cores.value && memory >= request.each.memory.value) break;
+        cores += world.running[g].members[0].cores.value;
+        memory += world.running[g].members[0].memory.value;
+        lost += work;
+        victims.push_back(g);
+      }
+      if (cores < request.each.cores.value || memory < request.each.memory.value || lost >= best_lost)
+        continue;
+      best_lost = lost;
+      best = victims;
+    }
+    for (const auto g : best) is_gone[g] = true;
+    made += !best.empty();
+  }
+  return made;
+}
+
+void compare_preemption(int nodes, int count, int naive_requests) {
+  const auto world = make_full_world(nodes);
+  auto requests = make_requests(count, 4, false, 1);
+  for (auto& request : requests) request.priority = 10;
+  Options options;
+  options.suggestions_max = 0;
+  std::size_t made = 0;
+  const double fast = seconds_of([&] {
+    for (const auto& decision : decide(world, requests, options).decisions)
+      made += decision.preemption.has_value();
+  });
+  requests.resize(std::size_t(naive_requests));
+  std::size_t naive_made = 0;
+  const double naive = seconds_of([&] { naive_made = preempt_naively(world, requests); });
+  print("preemption of one for another", nodes, double(made) / fast, double(naive_made) / naive);
+}
+
+void print_times(std::string_view name, int nodes, std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  fmt::print("{:<34} {:>6} nodes p50 {:.3f} ms, p99 {:.3f} ms\n", name, nodes, times[times.size() / 2] * 1e3,
+             times[times.size() * 99 / 100] * 1e3);
+}
+
+// Each from the snapshot, as the first decision of a program.
 void measure_single(int nodes, int rounds) {
   const auto world = make_world(nodes);
-  const auto requests = make_requests(1, 1, false, 1);
-  std::vector<double> times;
-  for (int i = 0; i < rounds; ++i) times.push_back(seconds_of([&] { (void)decide(world, requests, {}); }));
-  std::sort(times.begin(), times.end());
-  fmt::print("{:<34} {:>6} nodes p50 {:.2f} ms, p99 {:.2f} ms\n", "one decision, nothing cached", nodes,
-             times[times.size() / 2] * 1e3, times[times.size() * 99 / 100] * 1e3);
+  const auto requests = make_requests(rounds, 16, true, 1);
+  const auto gang = make_requests(1, 1, false, 8);
+  Options options;
+  options.suggestions_max = 0;
+  std::vector<double> cold, cold_gang, preempting;
+  for (int i = 0; i < rounds; ++i) {
+    cold.push_back(
+        seconds_of([&] { (void)decide(world, std::span(&requests[std::size_t(i)], 1), options); }));
+    cold_gang.push_back(seconds_of([&] { (void)decide(world, gang, options); }));
+  }
+  const auto full = make_full_world(nodes);
+  auto urgent = make_requests(1, 1, false, 1);
+  urgent[0].priority = 10;
+  for (int i = 0; i < rounds; ++i)
+    preempting.push_back(seconds_of([&] { (void)decide(full, urgent, options); }));
+  print_times("one decision, cold", nodes, std::move(cold));
+  print_times("one gang of 8, cold", nodes, std::move(cold_gang));
+  print_times("one decision that preempts, cold", nodes, std::move(preempting));
 }
 
 void measure_rules(int rounds) {
@@ -225,13 +330,17 @@ void measure_turns(int jobs, int queues) {
 int main(int argc, char** argv) {
   const bool quick = argc > 1 && std::string_view(argv[1]) == "--quick";
   const int count = quick ? 2000 : 20'000;
-  for (const int nodes : {1000, 5000}) {
-    compare("plain, one shape", nodes, make_requests(count, 1, false, 1), 20);
-    compare("plain, 16 shapes", nodes, make_requests(count, 16, false, 1), 20);
+  for (const int nodes : {1000, 5000, 30'000}) {
+    const std::size_t naive = nodes > 5000 ? 50 : 200;
+    compare("plain, one shape", nodes, make_requests(count, 1, false, 1), naive);
+    compare("plain, 16 shapes", nodes, make_requests(count, 16, false, 1), naive);
     compare("half with accelerators, 16 shapes", nodes, make_requests(std::min(count, nodes), 16, true, 1),
-            10);
-    compare("gangs of 8", nodes, make_requests(count / 8, 1, false, 8), 20);
-    measure_single(nodes, quick ? 20 : 200);
+            naive);
+    compare("gangs of 3", nodes, make_requests(count / 3, 1, false, 3), naive / 2);
+    compare("gangs of 1000", nodes, make_requests(quick ? 2 : 9, 1, false, 1000), 1);
+    compare("gangs of 5000", nodes, make_requests(quick ? 1 : 5, 1, false, 5000), 1);
+    compare_preemption(nodes, std::min(count, nodes) / 2, nodes > 1000 ? 1 : 10);
+    measure_single(nodes, quick ? 20 : 300);
   }
   measure_turns(10'000, 100);
   measure_rules(quick ? 20'000 : 500'000);

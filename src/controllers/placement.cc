@@ -119,7 +119,7 @@ std::vector<scheduler::Node> nodes_of(const Pass& pass, std::vector<Holding>& ho
       if (is_fraction(holding) != fractions) continue;
       const auto at = std::ranges::lower_bound(out, holding.node, {}, &scheduler::Node::name);
       if (at != out.end() && at->name == holding.node) hold(*at, holding);
-  }
+    }
   return out;
 }
 

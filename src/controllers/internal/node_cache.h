@@ -1,4 +1,5 @@
-// NodeCache: the scheduler's view of every node, kept from pass to pass and made anew where the object changed.
+// NodeCache: the scheduler's view of every node, kept from pass to pass and made anew where the object
+// changed.
 //
 // Belongs to the loop's executor. What take() gives is the caller's; where it is not given back, the next one
 // costs as much as the first.

@@ -46,12 +46,15 @@ Task<Status> LedgerStream::read_places() {
   while (at < size) {
     NEAP_CO_TRY(const auto entries, co_await deps_.own.read(at, 1000));
     if (entries.empty()) break;
+    // The first one's commit began further back, in part or whole; it is complete, as more follows it.
+    if (has_more && at == size - kPlacesKept)
+      if (const auto revision = get_int(entries.front().body, kRevision); revision > 0)
+        floor_ = std::uint64_t(revision) + 1;
     for (const auto& entry : entries)
       if (const auto revision = get_int(entry.body, kRevision); revision > 0)
         places_.emplace(std::uint64_t(revision), std::uint64_t(get_int(entry.body, kPlace)));
     at = entries.back().sequence + 1;
   }
-  if (has_more && !places_.empty()) floor_ = places_.begin()->first;
   co_return ok();
 }
 
@@ -64,8 +67,12 @@ Task<Result<std::uint64_t>> LedgerStream::number_at(std::string key) {
 
 Task<Status> LedgerStream::fetch_missing(Fetch fetch) {
   NEAP_CO_TRY(const auto forgotten, co_await number_at(trimmed_key_));
+  // Ledgers need not be of one length: some began before there were others, or copied a part twice. So it begins
+  // further back, and what is here already is left out.
+  const auto size = deps_.own.size();
+  auto from = size - std::min<std::uint64_t>(size, kPlacesKept);
   while (places_.empty() ? forgotten > 0 : places_.rbegin()->first < forgotten) {
-    NEAP_CO_TRY(auto entries, co_await fetch(name_, deps_.own.size()));
+    NEAP_CO_TRY(auto entries, co_await fetch(name_, from));
     if (entries.empty())
       co_return fail(
           Code::kFailedPrecondition, "server.ledger.behind",
@@ -75,10 +82,13 @@ Task<Status> LedgerStream::fetch_missing(Fetch fetch) {
               "STATE/ledger/{0} from one",
               name_, forgotten));
     for (auto& entry : entries) {
-      const auto revision = get_int(entry, kRevision), place = get_int(entry, kPlace);
+      const Place at{std::uint64_t(std::max<std::int64_t>(0, get_int(entry, kRevision))),
+                     std::uint64_t(get_int(entry, kPlace))};
+      const bool is_here = at.first > 0 ? at.first < floor_ || !places_.insert(at).second : from < size;
+      ++from;
+      if (is_here) continue;
       NEAP_CO_TRY(const auto sequence, co_await deps_.own.append(std::move(entry)));
       (void)sequence;
-      if (revision > 0) places_.emplace(std::uint64_t(revision), std::uint64_t(place));
     }
   }
   co_return ok();
@@ -153,7 +163,11 @@ Task<Status> LedgerStream::copy(store::KeyValue batch, const Learn* learn) {
     }
   }
   co_await appends.stop();
-  while (places_.size() > kPlacesKept) places_.erase(places_.begin());
+  // A commit is copied whole before the next one, so what goes here need not be told apart any more.
+  while (places_.size() > kPlacesKept) {
+    floor_ = std::max(floor_, places_.begin()->first + 1);
+    places_.erase(places_.begin());
+  }
   if (!outcome) {
     deps_.log.error("what is on record cannot be copied into the own ledger",
                     {telemetry::Field(outcome.error())});
@@ -261,6 +275,14 @@ Task<Status> LedgerStream::forget_old(store::Store& writes) {
     }
   }
   kept_.erase(kept_.begin(), kept_.begin() + std::ptrdiff_t(count));
+  co_return ok();
+}
+
+Task<Status> LedgerStream::drop_forgotten() {
+  if (!deps_.shared || kept_.empty() || kept_.front().first > deps_.runtime.executor().now() - kKeep)
+    co_return ok();
+  NEAP_CO_TRY(const auto forgotten, co_await number_at(trimmed_key_));
+  while (!kept_.empty() && to_number(kept_.front().second.mod_revision) <= forgotten) kept_.pop_front();
   co_return ok();
 }
 

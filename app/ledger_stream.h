@@ -57,6 +57,8 @@ class LedgerStream {
   Task<Status> catch_up(CallContext ctx);
   // Lets the store forget what is older than kKeep. For the server that leads.
   Task<Status> forget_old(store::Store& writes);
+  // Drops what is only kept for forget_old() and another server has seen to. For the servers that follow.
+  Task<Status> drop_forgotten();
   Task<void> stop();
 
  private:

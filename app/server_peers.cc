@@ -245,7 +245,8 @@ Task<void> ServerPeers::forward_stream(io::HttpExchange& exchange, io::HttpClien
   };
   pumps.spawn(pump(**here, **there, pumps.context(), ended));
   pumps.spawn(pump(**there, **here, pumps.context(), ended));
-  (void)co_await ended.wait(tasks_.context());
+  // The server that stops waits for this before it stops what `tasks_` are.
+  (void)co_await ended.wait(exchange.context());
   co_await pumps.stop();
   (*here)->close();
   (*there)->close();

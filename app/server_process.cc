@@ -593,9 +593,14 @@ void ServerProcess::Impl::add_identity_routes() {
 
 Task<void> ServerProcess::Impl::keep_metering() {
   for (;;) {
-    if (leads())
+    if (leads()) {
       if (auto billed = co_await bill(); !billed && leads())
         log.warning("usage could not be billed", {telemetry::Field(billed.error())});
+    } else {
+      // Where the store cannot be asked, the next round does it.
+      for (auto* stream : {&audit_stream, &usage_stream, &decision_stream})
+        (void)co_await (*stream)->drop_forgotten();
+    }
     if (!co_await sleep_for(runtime.executor(), tasks.context(), 2s)) co_return;
   }
 }

@@ -11,7 +11,7 @@ namespace neap::apiserver {
 namespace {
 
 constexpr std::size_t kPieceBytes = 64u << 10;
-constexpr std::size_t kUnpairedMax = 32;
+constexpr std::size_t kUnpairedMax = 32, kForwardsMax = 128;
 constexpr Duration kGoodbye = 5s, kLinger = 1s;
 
 // kubectl opens two streams for each connection, for what went wrong and for the bytes, and gives both the
@@ -82,6 +82,13 @@ class PortForward {
     auto& pair = pairs_[id];
     (type == "data" ? pair.data : pair.error) = std::move(stream);
     if (!pair.data || !pair.error) co_return;
+    // A client that resets what it opened makes room for more streams, and not for more connections to the node.
+    if (tasks_.running() >= kForwardsMax) {
+      (void)co_await pair.data->reset(ctx);
+      (void)co_await pair.error->reset(ctx);
+      pairs_.erase(id);
+      co_return;
+    }
     tasks_.spawn(forward(ctx, std::move(pair)));
     pairs_.erase(id);
   }
@@ -104,6 +111,7 @@ class PortForward {
       co_await copy(inner, **node, *pair.data, failed);
       co_await linger(inner, sides);
       (*node)->close();
+      failed.cancel();
       co_await sides.stop();
     }
     (void)co_await pair.data->shutdown_write();

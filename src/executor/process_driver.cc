@@ -121,13 +121,12 @@ Task<void> ProcessDriver::watch(std::shared_ptr<Work> work, std::size_t index) {
 // What was started beside the work goes with it, before its control group can.
 Task<void> ProcessDriver::end_beside(Work& work) {
   constexpr Duration kKilledWithin = 2s;
-  for (const auto& known : work.beside) {
-    const auto process = known.lock();
-    if (!process) continue;
-    (void)process->signal(SIGKILL);
-    (void)co_await process->wait(tasks_.context().with_deadline(runtime_.executor().now() + kKilledWithin));
-  }
-  work.beside.clear();
+  const auto all = std::exchange(work.beside, {});
+  for (const auto& known : all)
+    if (const auto process = known.lock()) (void)process->signal(SIGKILL);
+  const auto end = runtime_.executor().now() + kKilledWithin;
+  for (const auto& known : all)
+    if (const auto process = known.lock()) (void)co_await process->wait(tasks_.context().with_deadline(end));
 }
 
 Task<void> ProcessDriver::keep_log(std::shared_ptr<Work> work) {
@@ -161,7 +160,8 @@ std::vector<std::int64_t> ProcessDriver::pids(const std::string& id) const {
 Result<io::AttachedProcess> ProcessDriver::start_beside(const std::string& id,
                                                         const WorkSpec::Program& program,
                                                         const io::AttachOptions& options) {
-  if (!is_running(id))
+  // Also while it ends: what began then would outlive it.
+  if (!is_running(id) || works_.at(id)->living == 0)
     return fail(Code::kFailedPrecondition, "executor.ended",
                 "the work does not run, so nothing runs beside it");
   auto& work = *works_.at(id);

@@ -103,6 +103,8 @@ struct SpdyConnection::Core {
     state->is_reset = true;
     state->changed.notify_all();
     streams.erase(state->id);
+    // One that was reset before anybody took it would wait for ever where nobody takes streams any more.
+    std::erase(opened, state);
     state->core.reset();
   }
   void forget_if_over(const SpdyStream::State& state) {

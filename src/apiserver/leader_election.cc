@@ -69,6 +69,7 @@ void LeaderElection::lead(Revision term, Revision lease, MonoTime since) {
 
 void LeaderElection::lose() {
   if (!std::exchange(leading_, false)) return;
+  if (const auto term = deps_.fence.term()) lost_term_ = *term;
   deps_.fence.close_fence();
   has_seen_ = false;
   if (deps_.changed) deps_.changed(false);
@@ -91,8 +92,10 @@ Task<void> LeaderElection::seek() {
   lease_revision_ = revision;
   const auto* spec = find_path(lease_object_, {"spec"});
   const std::string holder(spec ? get_string(*spec, "holderIdentity") : "");
-  // Taken by a commit of this process whose answer was lost.
-  if (holder == options_.holder && *fence && (*fence)->value == options_.holder) {
+  // Taken by a commit of this process whose answer was lost. A term that it led in is not taken up again, but
+  // made anew: a write of that time may still be under way, which nobody counts on any more.
+  const bool is_own = holder == options_.holder && *fence && (*fence)->value == options_.holder;
+  if (is_own && (*fence)->mod_revision != lost_term_) {
     lead((*fence)->mod_revision, revision, now);
     co_return;
   }
@@ -100,7 +103,8 @@ Task<void> LeaderElection::seek() {
       spec
           ? Duration(std::chrono::seconds(get_int(*spec, "leaseDurationSeconds", seconds_of(options_.lease))))
           : options_.lease;
-  if (!holder.empty() && deps_.runtime.executor().now() - seen_at_ < std::min(duration, options_.lease * 4))
+  if (!holder.empty() && !is_own &&
+      deps_.runtime.executor().now() - seen_at_ < std::min(duration, options_.lease * 4))
     co_return;
   const auto sent = deps_.runtime.executor().now();
   std::vector<store::Op> ops{

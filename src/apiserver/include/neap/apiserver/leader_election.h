@@ -63,6 +63,7 @@ class LeaderElection {
   Json lease_object_;          // as it was read or written last; null: there is none
   Revision lease_revision_{};  // of that
   MonoTime seen_at_{};         // when this candidate first saw lease_revision_
+  Revision lost_term_{};       // the last one that this process led in and that is over here
   bool has_seen_ = false;
   bool leading_ = false;
   MonoTime valid_until_{};

@@ -82,7 +82,7 @@ class PortForward {
     auto& pair = pairs_[id];
     (type == "data" ? pair.data : pair.error) = std::move(stream);
     if (!pair.data || !pair.error) co_return;
-    // A client that resets what it opened makes room for more streams, and not for more connections to the node.
+    // A client that resets what it opened makes room for more streams, not for more connections to the node.
     if (tasks_.running() >= kForwardsMax) {
       (void)co_await pair.data->reset(ctx);
       (void)co_await pair.error->reset(ctx);

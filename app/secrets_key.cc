@@ -83,6 +83,12 @@ Status SecretsKeyFile::create(const std::vector<SecretsKey>& keys) const {
 }
 
 Status SecretsKeyFile::save(const std::vector<SecretsKey>& keys) const {
+  // A file that load() refuses would keep the next start from every secret.
+  if (keys.size() > kKeysMax)
+    return fail(Code::kFailedPrecondition, "secrets.key.full",
+                fmt::format("{} has {} keys, and more are not read; take out the last lines, whose keys only "
+                            "old backups need (keep a copy for those), restart the server, and rotate again",
+                            path_, kKeysMax));
   return files_.write_file_atomic(path_, to_text(keys), 0600);
 }
 

@@ -119,6 +119,25 @@ TEST_F(LedgerStreamTest, a_server_that_was_away_comes_back_with_what_the_others_
   }(a, b));
 }
 
+TEST_F(LedgerStreamTest, a_ledger_that_knows_part_of_a_commit_only_copies_nothing_twice) {
+  Server a(sim_, &store_, "a"), b(sim_, &store_, "b");
+  run([](Server& one, Server& two, io::Runtime& runtime) -> Task<void> {
+    EXPECT_TRUE(co_await one.open());
+    EXPECT_TRUE(co_await two.open());
+    // More than the places that are kept, in commits that do not end where those begin.
+    TaskGroup writers(runtime.executor());
+    for (int i = 0; i < 1400; ++i) writers.spawn(append(one, i));
+    co_await writers.stop();
+    EXPECT_TRUE(co_await two.stream->catch_up({}));
+    EXPECT_EQ(two.own->size(), 1400u);
+    co_await two.close();
+    EXPECT_TRUE(co_await two.open());
+    EXPECT_EQ(two.own->size(), 1400u);
+    co_await one.close();
+    co_await two.close();
+  }(a, b, hub_.runtime()));
+}
+
 TEST_F(LedgerStreamTest, what_the_store_forgot_comes_from_another_server_or_the_start_is_refused) {
   Server a(sim_, &store_, "a"), b(sim_, &store_, "b");
   run([](Server& one, Server& two, store::Store& store, Executor& executor) -> Task<void> {

@@ -164,7 +164,7 @@ Task<Status> ServerProcess::Impl::open_state(const io::Endpoint& listen) {
   NEAP_CO_TRY(auto opened, co_await open_server_store(
                                runtime, options.store, path("store"),
                                {crypto::sha256(identity->signing_key.public_key().to_pem()).to_string(),
-                                identity->installation()},
+                                identity->installation(), options.site},
                                [this](const Error& error) { storage_failed(error); }));
   store_lock = std::move(opened.lock);
   store = std::move(opened.store);

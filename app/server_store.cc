@@ -12,6 +12,7 @@ namespace {
 constexpr std::string_view kEtcdMark = "/etcd";
 constexpr std::string_view kOwnerKey = "/server-owner";
 constexpr std::string_view kInstallationKey = "/installation";
+constexpr std::string_view kSiteKey = "/server-site";
 
 Task<Status> claim(store::Store& store, std::string key, std::string owner, std::string prefix) {
   const auto claimed = co_await store.put({}, key, owner, Revision{});
@@ -22,9 +23,25 @@ Task<Status> claim(store::Store& store, std::string key, std::string owner, std:
   co_return fail(
       Code::kFailedPrecondition, "server.store.owned",
       fmt::format("the keys below \"{}\" in etcd belong to an installation with another identity; give this "
-                  "server its ca.pem, ca.key, signing.key and admin.token (--identity DIR, or copied into "
-                  "STATE/identity), or an --etcd-prefix of its own",
+                  "server its ca.pem, ca.key, signing.key, secrets.key and admin.token (--identity DIR, or "
+                  "copied into STATE/identity), or an --etcd-prefix of its own",
                   prefix));
+}
+
+// Agents learn where the server stands when they join, and give any server of the installation what may go
+// there.
+Task<Status> claim_site(store::Store& store, std::string site, std::string prefix) {
+  const auto claimed = co_await store.put({}, std::string(kSiteKey), site, Revision{});
+  if (claimed) co_return ok();
+  if (claimed.error().code != Code::kAlreadyExists) co_return fail(claimed.error());
+  NEAP_CO_TRY(const auto first, co_await store.get({}, std::string(kSiteKey)));
+  if (first && first->value == site) co_return ok();
+  co_return fail(
+      Code::kFailedPrecondition, "server.store.site",
+      fmt::format("the other servers on this store stand at site {}, and this one at {}: what agents may "
+                  "give to the one site would reach the other; start it with --site {}, or, when all of "
+                  "them have moved and their nodes have joined anew, delete {}{} in etcd",
+                  first ? first->value : "?", site, first ? first->value : "?", prefix, kSiteKey));
 }
 
 }  // namespace
@@ -66,6 +83,7 @@ Task<Result<ServerStore>> open_server_store(io::Runtime& runtime, ServerStoreOpt
   if (claimed)
     claimed =
         co_await claim(*out.store, std::string(kInstallationKey), owner.installation, options.etcd_prefix);
+  if (claimed) claimed = co_await claim_site(*out.store, owner.site, options.etcd_prefix);
   if (!claimed) {
     co_await out.store->close();
     co_return fail(std::move(claimed).error());

@@ -25,10 +25,11 @@ struct ServerStore {
   std::unique_ptr<store::Store> store;
 };
 
-// Hashes that name an installation for good.
+// What names an installation for good, as hashes.
 struct StoreOwner {
   std::string signing_key;   // of it alone, as the first servers on etcd wrote it
   std::string installation;  // of everything that its servers share
+  std::string site;          // not a hash: where all of its servers stand
 };
 
 // `directory` is STATE/store. A

@@ -67,8 +67,8 @@ Task<Result<std::uint64_t>> LedgerStream::number_at(std::string key) {
 
 Task<Status> LedgerStream::fetch_missing(Fetch fetch) {
   NEAP_CO_TRY(const auto forgotten, co_await number_at(trimmed_key_));
-  // Ledgers need not be of one length: some began before there were others, or copied a part twice. So it begins
-  // further back, and what is here already is left out.
+  // Ledgers need not be of one length: some began before there were others, or copied a part twice. So it
+  // begins further back, and what is here already is left out.
   const auto size = deps_.own.size();
   auto from = size - std::min<std::uint64_t>(size, kPlacesKept);
   while (places_.empty() ? forgotten > 0 : places_.rbegin()->first < forgotten) {

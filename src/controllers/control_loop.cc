@@ -141,7 +141,8 @@ void ControlLoop::Impl::follow_kind() {
     auto key = key_of(*object);
     const auto before = state.all<T>().find(key);
     auto after = deleted ? nullptr : std::make_shared<T>(*std::move(object));
-    if (before || after) agenda.note(key, before.get(), after.get());
+    // Who follows does no passes that would take it off again; who begins to lead lists everything anew.
+    if (leads && (before || after)) agenda.note(key, before.get(), after.get());
     change([key = std::move(key), after = std::move(after)](ClusterState& seen) {
       seen.all<T>().set(key, after);
     });
@@ -186,7 +187,7 @@ Task<void> ControlLoop::Impl::follow_leases() {
     if (!metadata || !spec) return;
     const std::string name(get_string(*metadata, "name"));
     if (deleted) {
-      agenda.note_lost_node(name);
+      if (leads) agenda.note_lost_node(name);
       change([name](ClusterState& seen) { seen.leases.erase(name); });
       return;
     }

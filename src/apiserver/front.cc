@@ -97,7 +97,9 @@ Result<PatchKind> patch_kind_of(std::string_view type) {
 
 RequestOrigin origin_of(const Rest& rest, const io::HttpExchange& exchange) {
   const auto& http = exchange.request();
-  return {.uri = http.target.substr(0, 1024),
+  // The words of a command that is run beside work may be secrets, and stand in the query.
+  const auto end = http.path.ends_with("/exec") ? http.target.find('?') : std::string::npos;
+  return {.uri = http.target.substr(0, std::min<std::size_t>(end, 1024)),
           .source = exchange.peer().host,
           .user_agent = std::string(http.headers.get("User-Agent").substr(0, 256)),
           .received = rest.dependencies().runtime.clock().wall()};

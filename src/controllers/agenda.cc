@@ -76,6 +76,7 @@ void Agenda::forget_kept_promises(const ClusterState& picture) {
 Work Agenda::begin_pass(const ClusterState& picture, const Options& options, MonoTime now) {
   Work out;
   forget_kept_promises(picture);
+  claimed_.clear();
   out.is_tick = !ticked_ || now - *ticked_ >= options.tick;
   if (out.is_tick) {
     ticked_ = now;

@@ -176,6 +176,11 @@ Task<Status> nominate(const Pass& pass, TrainingJob& job, const Placement& place
     co_return ok();
   }
   if (placement.victims.empty()) co_return ok();
+  for (const auto& victim : placement.victims)
+    if (pass.agenda && !pass.agenda->claim(key_of_name(victim.owner), job.metadata.namespace_)) {
+      pass.agenda->look_again(key_of(job), pass.now() + pass.options.settle);
+      co_return ok();
+    }
   api::Nomination next;
   next.nodes = placement.nodes;
   next.site = placement.site;

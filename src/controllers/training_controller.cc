@@ -478,9 +478,10 @@ Task<void> place_waiting(const Pass& pass, const std::vector<const TrainingJob*>
       auto inputs = resolve_inputs(pass, *jobs[i]);
       if (inputs) {
         portion.push_back({jobs[i], *std::move(inputs)});
-      } else if (jobs[i]->status.message != inputs.error().message) {
+      } else if (jobs[i]->status.message != inputs.error().message || jobs[i]->status.nomination) {
         auto next = *jobs[i];
         next.status.message = inputs.error().message;
+        next.status.nomination.reset();  // no place is held for who cannot start
         outcome.note(pass, *jobs[i], co_await write_status(pass, std::move(next)));
       }
     }

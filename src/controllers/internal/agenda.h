@@ -54,6 +54,11 @@ class Agenda {
   Work begin_pass(const ClusterState& picture, const Options& options, MonoTime now);
   // Jobs with a place of which not every member is in the picture yet.
   const std::set<ObjectKey>& promised() const { return promised_; }
+  // False where a job of another project has asked it to make room in this pass: projects are decided apart,
+  // and its room is there once.
+  bool claim(const ObjectKey& victim, const std::string& project) {
+    return claimed_.try_emplace(victim, project).first->second == project;
+  }
   void wait_for_room(const ObjectKey& job) { waiting_.insert(job); }
   void look_again(const ObjectKey& job, MonoTime when) { due_.emplace(when, job); }
 
@@ -63,8 +68,9 @@ class Agenda {
 
   bool everything_ = true, room_ = true, sums_ = true;
   std::set<ObjectKey> jobs_, waiting_, promised_;
-  std::set<std::string> nodes_;  // gone, or back: their jobs are looked at
-  std::set<std::string> gone_;   // their lease has run out
+  std::map<ObjectKey, std::string> claimed_;  // in this pass, by a project
+  std::set<std::string> nodes_;               // gone, or back: their jobs are looked at
+  std::set<std::string> gone_;                // their lease has run out
   std::set<std::pair<MonoTime, ObjectKey>> due_;
   std::optional<MonoTime> ticked_, looked_at_all_;
 };

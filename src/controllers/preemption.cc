@@ -150,10 +150,19 @@ const api::Nomination* nomination_of(const TrainingJob& job) {
 
 Claims claims_of(const Pass& pass) {
   Claims out;
-  for (const auto& [key, job] : pass.state.all<TrainingJob>())
-    if (const auto* nomination = nomination_of(job))
-      for (const auto& victim : nomination->victims)
-        out.try_emplace(key_of_name(victim.job), Claim{&job, &victim});
+  for (const auto& [key, job] : pass.state.all<TrainingJob>()) {
+    const auto* nomination = nomination_of(job);
+    if (!nomination) continue;
+    // A status is no more than what somebody wrote: who makes room for whom is asked again.
+    const auto claimant = priority_of(pass.state, job.spec.priorityClass);
+    for (const auto& victim : nomination->victims) {
+      const auto victim_key = key_of_name(victim.job);
+      const auto* other = pass.state.find<TrainingJob>(victim_key.namespace_, victim_key.name);
+      if (claimant.may_preempt && other &&
+          claimant.value > priority_of(pass.state, other->spec.priorityClass).value)
+        out.try_emplace(victim_key, Claim{&job, &victim});
+    }
+  }
   return out;
 }
 

@@ -24,6 +24,7 @@ sys.path.insert(0, str(HERE.parent / "e2e"))
 from neap_process import PROGRAM, Server  # noqa: E402
 
 DEPENDENCIES = pathlib.Path(os.environ.get("NEAP_DEPENDENCIES", HERE.parents[1] / "build/deps"))
+KUBECTL = DEPENDENCIES / "kubectl-newest/kubectl"
 TOKEN_SECONDS = 30  # below the minute that neap wants of a token: each command renews
 
 
@@ -178,9 +179,9 @@ class OidcTest(unittest.TestCase):
         self.assertEqual(who.returncode, 0, who.stderr)
         self.assertEqual(json.loads(who.stdout)["username"], "oidc:alice")
         self.assertEqual(json.loads(who.stdout)["groups"], ["dev", "system:authenticated"], "a provider cannot make masters")
-        listed = subprocess.run(["kubectl", "get", "configmaps"], capture_output=True, text=True, timeout=60, check=False, env=self.environment(home))
+        listed = subprocess.run([str(KUBECTL), "get", "configmaps"], capture_output=True, text=True, timeout=60, check=False, env=self.environment(home))
         self.assertEqual(listed.returncode, 0, listed.stderr)
-        refused = subprocess.run(["kubectl", "get", "secrets"], capture_output=True, text=True, timeout=60, check=False, env=self.environment(home))
+        refused = subprocess.run([str(KUBECTL), "get", "secrets"], capture_output=True, text=True, timeout=60, check=False, env=self.environment(home))
         self.assertIn("forbidden", refused.stderr.lower())
         self.assertIn("oidc:alice", refused.stderr)
 

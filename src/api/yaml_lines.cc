@@ -39,13 +39,13 @@ std::vector<Step> split_path(std::string_view path) {
 class LineFinder {
  public:
   LineFinder(std::string_view text, std::vector<Step> steps) : steps_(std::move(steps)) {
-    ok_ = yaml_parser_initialize(&parser_) == 1;
-    if (!ok_) return;
+    is_open_ = ok_ = yaml_parser_initialize(&parser_) == 1;
+    if (!is_open_) return;
     yaml_parser_set_encoding(&parser_, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
   }
   ~LineFinder() {
-    if (ok_) yaml_parser_delete(&parser_);
+    if (is_open_) yaml_parser_delete(&parser_);
   }
   LineFinder(const LineFinder&) = delete;
   LineFinder& operator=(const LineFinder&) = delete;
@@ -121,7 +121,7 @@ class LineFinder {
 
   std::vector<Step> steps_;
   yaml_parser_t parser_{};
-  bool ok_ = false;
+  bool is_open_ = false, ok_ = false;  // there is a parser; it has not failed
   std::size_t line_ = 0;
 };
 

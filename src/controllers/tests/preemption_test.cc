@@ -83,7 +83,8 @@ TEST_F(PreemptionTest,
   cluster.pass();
   EXPECT_EQ(job("fresh").status.phase, "Draining");
   EXPECT_EQ(job("long").status.phase, "Running");
-  const auto condition = api::find_condition(job("fresh").status.conditions, "Preempted");
+  const auto drained = job("fresh");
+  const auto* condition = api::find_condition(drained.status.conditions, "Preempted");
   ASSERT_TRUE(condition);
   EXPECT_NE(condition->message.find("default/now of priority 1000, above its own 0"), std::string::npos)
       << condition->message;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "internal/event.h"
 #include "internal/limits.h"
 #include "internal/reconciler.h"
 #include "neap/controllers/prices.h"
@@ -12,37 +13,20 @@
 namespace neap::controllers {
 namespace {
 
-Task<Status> tell(const Pass& pass, const api::Budget& budget, bool is_warning) {
-  const auto now = format_rfc3339(pass.wall());
+Task<Status> tell_step(const Pass& pass, const api::Budget& budget, bool is_warning) {
   const auto& meta = budget.metadata;
-  JsonObject event;
-  event["apiVersion"] = "v1";
-  event["kind"] = "Event";
   const std::string step = budget.status.action.empty() ? "not-kept" : budget.status.action;
-  // By what was read: a pass over the same picture says the same once.
-  event["metadata"] =
-      JsonObject{{"name", fmt::format("{}.{}.{}", meta.name.substr(0, 200), step, meta.resourceVersion)},
-                 {"namespace", meta.namespace_}};
-  event["involvedObject"] = JsonObject{{"apiVersion", fmt::format("{}/{}", api::kGroup, api::kVersion)},
-                                       {"kind", "Budget"},
-                                       {"namespace", meta.namespace_},
-                                       {"name", meta.name},
-                                       {"uid", meta.uid}};
-  event["type"] = is_warning ? "Warning" : "Normal";
-  event["reason"] = "BudgetStep";
-  event["message"] = budget.status.message;
-  event["source"] = JsonObject{{"component", "neap-budgets"}};
-  event["firstTimestamp"] = now;
-  event["lastTimestamp"] = now;
-  event["count"] = 1;
-  client::ResourcePath path{.group = "",
-                            .version = "v1",
-                            .plural = "events",
-                            .namespace_ = meta.namespace_,
-                            .name = {},
-                            .subresource = {}};
-  auto made = co_await pass.client.create(pass.ctx, std::move(path), Json(std::move(event)), {});
-  co_return made ? ok() : tolerate_races(fail(std::move(made).error()));
+  co_return co_await tell(
+      pass, {.name = fmt::format("{}.{}.{}", meta.name.substr(0, 200), step, meta.resourceVersion),
+             .component = "neap-budgets",
+             .reason = "BudgetStep",
+             .message = budget.status.message,
+             .is_warning = is_warning,
+             .api_version = fmt::format("{}/{}", api::kGroup, api::kVersion),
+             .kind = "Budget",
+             .namespace_ = meta.namespace_,
+             .object = meta.name,
+             .uid = meta.uid});
 }
 
 api::BudgetStatus status_of(const Pass& pass, const scheduler::ProjectBudget& budget,
@@ -85,7 +69,7 @@ Task<Status> reconcile_budget(const Pass& pass, const api::Budget& before,
   if (same_object(next, before)) co_return ok();
   const bool is_step = next.status.action != before.status.action &&
                        !(before.status.action.empty() && next.status.action == "none");
-  if (is_step) NEAP_CO_TRY_VOID(co_await tell(pass, next, next.status.action != "none"));
+  if (is_step) NEAP_CO_TRY_VOID(co_await tell_step(pass, next, next.status.action != "none"));
   co_return co_await write_status(pass, std::move(next));
 }
 

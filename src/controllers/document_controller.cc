@@ -15,6 +15,7 @@
 #include <map>
 
 #include "internal/derivation.h"
+#include "internal/event.h"
 #include "internal/reconciler.h"
 #include "neap/crypto/digest.h"
 
@@ -268,34 +269,22 @@ JsonArray to_json(const std::vector<api::Condition>& conditions) {
 
 // One event for each thing said: its name is a digest of what it says, so that a repetition is the same
 // event.
-Task<Status> tell(const Pass& pass, const DocumentKind& kind, const Json& document, const Outcome& outcome) {
-  const auto ns = meta_text(document, "namespace"), name = meta_text(document, "name"),
-             uid = meta_text(document, "uid");
+Task<Status> tell_outcome(const Pass& pass, const DocumentKind& kind, const Json& document,
+                          const Outcome& outcome) {
+  const std::string name(meta_text(document, "name")), uid(meta_text(document, "uid"));
   const auto digest =
       crypto::sha256(fmt::format("{}\n{}\n{}", uid, outcome.reason, outcome.message)).to_string();
-  const auto now = format_rfc3339(pass.wall());
-  JsonObject event;
-  event["apiVersion"] = "v1";
-  event["kind"] = "Event";
-  event["metadata"] =
-      JsonObject{{"name", fmt::format("{}.{}", name.substr(0, 200), digest.substr(digest.size() - 16))},
-                 {"namespace", ns}};
-  event["involvedObject"] = JsonObject{{"apiVersion", get_string(document, "apiVersion")},
-                                       {"kind", kind.kind},
-                                       {"namespace", ns},
-                                       {"name", name},
-                                       {"uid", uid}};
-  event["type"] = outcome.status == "False" ? "Warning" : "Normal";
-  event["reason"] = outcome.reason;
-  event["message"] = outcome.message.substr(0, 1024);
-  event["source"] = JsonObject{{"component", "neap-documents"}};
-  event["firstTimestamp"] = now;
-  event["lastTimestamp"] = now;
-  event["count"] = 1;
-  client::ResourcePath path{
-      .group = "", .version = "v1", .plural = "events", .namespace_ = ns, .name = {}, .subresource = {}};
-  auto made = co_await pass.client.create(pass.ctx, std::move(path), Json(std::move(event)), {});
-  co_return made ? ok() : tolerate_races(fail(std::move(made).error()));
+  co_return co_await tell(
+      pass, {.name = fmt::format("{}.{}", name.substr(0, 200), digest.substr(digest.size() - 16)),
+             .component = "neap-documents",
+             .reason = outcome.reason,
+             .message = outcome.message.substr(0, 1024),
+             .is_warning = outcome.status == "False",
+             .api_version = std::string(get_string(document, "apiVersion")),
+             .kind = std::string(kind.kind),
+             .namespace_ = std::string(meta_text(document, "namespace")),
+             .object = name,
+             .uid = uid});
 }
 
 Task<Status> reconcile_document(const Pass& pass, const DocumentKind& kind, const Json& document) {
@@ -334,7 +323,7 @@ Task<Status> reconcile_document(const Pass& pass, const DocumentKind& kind, cons
                             .subresource = "status"};
   auto written = co_await pass.client.update(pass.ctx, std::move(path), std::move(next), {});
   if (!written) co_return tolerate_races(fail(std::move(written).error()));
-  if (is_news) co_return co_await tell(pass, kind, document, outcome);
+  if (is_news) co_return co_await tell_outcome(pass, kind, document, outcome);
   co_return ok();
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "internal/event.h"
 #include "internal/queueing.h"
 
 namespace neap::controllers {
@@ -46,39 +47,23 @@ bool has_gone(const Pass& pass, const api::NominationVictim& victim) {
   return std::ranges::none_of(left, [](const auto* a) { return holds_resources(*a); });
 }
 
-Task<Status> tell(const Pass& pass, const TrainingJob& job, std::string_view reason, std::string message,
-                  bool is_warning) {
-  const auto now = format_rfc3339(pass.wall());
+Task<Status> tell_job(const Pass& pass, const TrainingJob& job, std::string reason, std::string message,
+                      bool is_warning) {
   const auto& meta = job.metadata;
-  JsonObject event;
-  event["apiVersion"] = "v1";
-  event["kind"] = "Event";
-  // One for each epoch: a pass over the same picture says the same once.
-  std::string word(reason);
+  // One for each epoch.
+  auto word = reason;
   std::ranges::transform(word, word.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
-  event["metadata"] = JsonObject{{"name", fmt::format("{}.{}.{}.{}", meta.name.substr(0, 180), word,
-                                                      job.status.epoch, meta.resourceVersion)},
-                                 {"namespace", meta.namespace_}};
-  event["involvedObject"] = JsonObject{{"apiVersion", fmt::format("{}/{}", api::kGroup, api::kVersion)},
-                                       {"kind", "TrainingJob"},
-                                       {"namespace", meta.namespace_},
-                                       {"name", meta.name},
-                                       {"uid", meta.uid}};
-  event["type"] = is_warning ? "Warning" : "Normal";
-  event["reason"] = std::string(reason);
-  event["message"] = message.substr(0, 1024);
-  event["source"] = JsonObject{{"component", "neap-scheduler"}};
-  event["firstTimestamp"] = now;
-  event["lastTimestamp"] = now;
-  event["count"] = 1;
-  client::ResourcePath path{.group = "",
-                            .version = "v1",
-                            .plural = "events",
-                            .namespace_ = meta.namespace_,
-                            .name = {},
-                            .subresource = {}};
-  auto made = co_await pass.client.create(pass.ctx, std::move(path), Json(std::move(event)), {});
-  co_return made ? ok() : tolerate_races(fail(std::move(made).error()));
+  co_return co_await tell(pass, {.name = fmt::format("{}.{}.{}.{}", meta.name.substr(0, 180), word,
+                                                     job.status.epoch, meta.resourceVersion),
+                                 .component = "neap-scheduler",
+                                 .reason = std::move(reason),
+                                 .message = message.substr(0, 1024),
+                                 .is_warning = is_warning,
+                                 .api_version = fmt::format("{}/{}", api::kGroup, api::kVersion),
+                                 .kind = "TrainingJob",
+                                 .namespace_ = meta.namespace_,
+                                 .object = meta.name,
+                                 .uid = meta.uid});
 }
 
 }  // namespace
@@ -212,7 +197,7 @@ Task<Status> nominate(const Pass& pass, TrainingJob& job, const Placement& place
               {"explanation", placement.explanation}};
   held = std::move(next);
   NEAP_CO_TRY_VOID(co_await pass.decisions(std::move(record)));
-  co_return co_await tell(pass, job, "Nominated", job.status.message, false);
+  co_return co_await tell_job(pass, job, "Nominated", job.status.message, false);
 }
 
 Task<Status> note_preempted(const Pass& pass, TrainingJob& job, const Claim& claim) {
@@ -221,7 +206,7 @@ Task<Status> note_preempted(const Pass& pass, TrainingJob& job, const Claim& cla
                      {.type = "Preempted", .status = "True", .reason = "PriorityOrShare", .message = message},
                      pass.wall());
   job.status.message = message;
-  co_return co_await tell(pass, job, "Preempted", message, true);
+  co_return co_await tell_job(pass, job, "Preempted", message, true);
 }
 
 }  // namespace neap::controllers

@@ -1,14 +1,12 @@
 // Queues: whose turn it is, who waits and for what, what is kept for whom, and which running jobs give back
 // what they borrowed.
 //
-// 1. Where there is a Queue, every waiting TrainingJob is decided here, in turn, over all projects; without
-// one
-//    nothing is.
+// 1. Where there is a Queue, every waiting TrainingJob is decided here, in turn, over all projects;
+//    without one nothing is.
 // 2. A job's queue is the one it names, else the one that its project's jobs wait in, else none: unlimited.
 //    A queue that does not exist, or cannot be judged, lets nothing start.
-// 3. A job that waited long enough gets a reservation: of quota where quota is short, of a place where that
-// is.
-//    Those after it in turn start only where they delay neither.
+// 3. A job that waited long enough gets a reservation: of quota where quota is short, of a place where
+//    that is. Those after it in turn start only where they delay neither.
 // 4. A running job gives back only what its queue borrowed, to a job within the quota of its own.
 #pragma once
 

@@ -240,13 +240,14 @@ TEST_F(NodeStreamsTest, a_node_that_is_away_or_lost_is_named) {
   EXPECT_EQ(read(), "agent.log.unknown");
 }
 
+JsonObject rule(const char* level, const char* purpose) {
+  return {{"name", fmt::format("{}-{}", level, purpose)},
+          {"level", level},
+          {"effect", "allow"},
+          {"purposes", JsonArray{purpose}}};
+}
+
 TEST_F(NodeStreamsTest, work_on_protected_data_shows_its_log_to_named_users_only) {
-  const auto rule = [](const char* level, const char* purpose) {
-    return JsonObject{{"name", fmt::format("{}-{}", level, purpose)},
-                      {"level", level},
-                      {"effect", "allow"},
-                      {"purposes", JsonArray{purpose}}};
-  };
   run(node_, learn({rule("L2", "train"), rule("L2", "log/alice"), rule("L1", "log/alice")}));
   relay_->start();
   write_log("secret\n");
@@ -259,12 +260,6 @@ TEST_F(NodeStreamsTest, work_on_protected_data_shows_its_log_to_named_users_only
 }
 
 TEST_F(NodeStreamsTest, work_on_protected_data_is_entered_by_named_users_only) {
-  const auto rule = [](const char* level, const char* purpose) {
-    return JsonObject{{"name", fmt::format("{}-{}", level, purpose)},
-                      {"level", level},
-                      {"effect", "allow"},
-                      {"purposes", JsonArray{purpose}}};
-  };
   run(node_, learn({rule("L2", "log/alice"), rule("L2", "exec/bob"), rule("L1", "exec/bob")}));
   relay_->start();
   using Kind = apiserver::SessionQuery::Kind;

@@ -18,6 +18,7 @@
 #include "neap/ledger/ledger.h"
 #include "neap/store/memory_store.h"
 #include "neap/store/sqlite_store.h"
+#include "watch_lag.h"
 
 namespace neap {
 namespace {
@@ -93,32 +94,14 @@ Task<Status> put_bare(store::Store& store, std::string name, int round) {
   co_return ok();
 }
 
-// The time in each event's data tells how late it came.
-Task<void> watch_lag(io::Runtime& runtime, io::HttpClient& http, CallContext ctx,
-                     std::vector<double>& lags_ms, int& ready) {
-  auto stream = co_await http.open(
-      ctx, request_of("GET", kMaps + "?watch=true&fieldSelector=metadata.name%3Dtick", ""));
-  if (!stream || (*stream)->status() != 200) co_return;
-  ++ready;
-  std::string text;
-  constexpr std::string_view kMark = "\"at\":\"";
-  for (;;) {
-    const auto n = co_await (*stream)->body().read_some(ctx, text);
-    if (!n || *n == 0) co_return;
-    const auto now = runtime.executor().now().time_since_epoch().count();
-    for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
-      if (const auto at = text.find(kMark); at < end)
-        lags_ms.push_back(double(now - std::atoll(text.c_str() + at + kMark.size())) / 1e6);
-      text.erase(0, end + 1);
-    }
-  }
-}
-
 Task<void> bench_watch(io::Runtime& runtime, io::HttpClient& http, int seconds) {
   TaskGroup group(runtime.executor());
   std::vector<double> lags_ms;
   int ready = 0;
-  for (int i = 0; i < kWatchers; ++i) group.spawn(watch_lag(runtime, http, group.context(), lags_ms, ready));
+  for (int i = 0; i < kWatchers; ++i)
+    group.spawn(bench::watch_lag(
+        runtime, http, group.context(),
+        request_of("GET", kMaps + "?watch=true&fieldSelector=metadata.name%3Dtick", ""), lags_ms, ready));
   while (ready < kWatchers) (void)co_await sleep_for(runtime.executor(), {}, 10ms);
   int sent = 0;
   const auto tick = [&] {
@@ -227,7 +210,7 @@ Task<void> bench_store(io::Runtime& runtime, std::string name, store::Store& sto
   co_await store.close();
 }
 
-Task<void> bench(io::Runtime& runtime, std::string directory, Extent extent) {
+Task<void> measure_all(io::Runtime& runtime, std::string directory, Extent extent) {
   fmt::print("{} writers of 1 KB objects over HTTP\n", kWriters);
   store::MemoryStore memory(runtime.executor());
   co_await bench_store(runtime, "memory", memory, extent, nullptr);
@@ -253,6 +236,6 @@ int main(int argc, char** argv) {
   std::string directory = std::filesystem::temp_directory_path() / "neap-api-bench-XXXXXX";
   if (!mkdtemp(directory.data())) return 1;
   auto runtime = neap::io::RealRuntime::create();
-  runtime->run_task(neap::bench(*runtime, directory, extent));
+  runtime->run_task(neap::measure_all(*runtime, directory, extent));
   std::filesystem::remove_all(directory);
 }

@@ -12,6 +12,7 @@
 #include "neap/base/sync.h"
 #include "neap/base/task_group.h"
 #include "real_server.h"
+#include "watch_lag.h"
 
 namespace neap::bench {
 namespace {
@@ -26,26 +27,6 @@ double quantile(std::vector<double>& values, double q) {
   return values[std::size_t(q * double(values.size() - 1))];
 }
 double ms(Duration d) { return to_seconds(d) * 1e3; }
-
-// The time in each event's data tells how late it came. All watchers watch the whole kind.
-Task<void> watch_lag(io::Runtime& runtime, RealServer& server, io::HttpClient& http, CallContext ctx,
-                     std::string from, std::vector<double>& lags_ms, int& ready) {
-  auto stream = co_await http.open(ctx, server.request("GET", kMaps + "?watch=true&resourceVersion=" + from));
-  if (!stream || (*stream)->status() != 200) co_return;
-  ++ready;
-  std::string text;
-  constexpr std::string_view kMark = "\"at\":\"";
-  for (;;) {
-    const auto n = co_await (*stream)->body().read_some(ctx, text);
-    if (!n || *n == 0) co_return;
-    const auto now = runtime.executor().now().time_since_epoch().count();
-    for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
-      if (const auto at = text.find(kMark); at < end)
-        lags_ms.push_back(double(now - std::atoll(text.c_str() + at + kMark.size())) / 1e6);
-      text.erase(0, end + 1);
-    }
-  }
-}
 
 Task<void> bench_watch(io::RealRuntime& runtime, RealServer& server, int watchers, int seconds) {
   (void)co_await server.start();
@@ -64,7 +45,10 @@ Task<void> bench_watch(io::RealRuntime& runtime, RealServer& server, int watcher
   std::vector<double> lags_ms;
   int ready = 0;
   for (int i = 0; i < watchers; ++i) {
-    group.spawn(watch_lag(runtime, server, *http, group.context(), from, lags_ms, ready));
+    // All watchers watch the whole kind.
+    group.spawn(watch_lag(runtime, *http, group.context(),
+                          server.request("GET", kMaps + "?watch=true&resourceVersion=" + from), lags_ms,
+                          ready));
     if (i % 100 == 99) (void)co_await sleep_for(runtime.executor(), {}, 200ms);
   }
   for (int i = 0; ready < watchers && i < 600; ++i) (void)co_await sleep_for(runtime.executor(), {}, 100ms);

@@ -27,9 +27,9 @@ Task<bool> ServerProcess::Impl::forward_stream(io::HttpExchange& exchange, const
       exchange.context(), client::TypedClient<api::Allocation>::path(what.namespace_, what.name));
   const auto allocation =
       object ? api::from_json<api::Allocation>(*object) : Result<api::Allocation>(fail(object.error()));
-  const auto address = allocation ? peers->server_of(allocation->spec.node) : std::string();
-  if (address.empty()) co_return false;
-  co_await peers->forward(exchange, who, address);
+  const auto server = allocation ? peers->server_of(allocation->spec.node) : std::string();
+  if (server.empty()) co_return false;
+  co_await peers->forward(exchange, who, server);
   co_return true;
 }
 

@@ -88,6 +88,10 @@ finops::BudgetAction to_finops(api::BudgetAction action) {
       return finops::BudgetAction::kWarn;
     case api::BudgetAction::kSpotOnly:
       return finops::BudgetAction::kSpotOnly;
+    case api::BudgetAction::kCheaperAccelerator:
+      return finops::BudgetAction::kCheaperAccelerator;
+    case api::BudgetAction::kLowerConcurrency:
+      return finops::BudgetAction::kLowerConcurrency;
     case api::BudgetAction::kPause:
       return finops::BudgetAction::kPause;
   }

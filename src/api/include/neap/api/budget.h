@@ -5,11 +5,14 @@
 
 namespace neap::api {
 
-enum class BudgetAction { kWarn, kSpotOnly, kPause };
+// The later, the more severe.
+enum class BudgetAction { kWarn, kSpotOnly, kCheaperAccelerator, kLowerConcurrency, kPause };
 template <>
 struct EnumNames<BudgetAction> {
   static constexpr std::array names{std::pair{BudgetAction::kWarn, "warn"sv},
                                     std::pair{BudgetAction::kSpotOnly, "spot-only"sv},
+                                    std::pair{BudgetAction::kCheaperAccelerator, "cheaper-accelerator"sv},
+                                    std::pair{BudgetAction::kLowerConcurrency, "lower-concurrency"sv},
                                     std::pair{BudgetAction::kPause, "pause"sv}};
 };
 
@@ -22,8 +25,10 @@ struct BudgetStep {
             FieldOptions{.required = true, .minimum = 1, .maximum = 1000});
     v.field(
         "action", &BudgetStep::action,
-        "warn; spot-only: nothing new on on-demand or reserved capacity; pause: nothing new, and what has a "
-        "durable checkpoint stops.",
+        "Each holds those before it too. warn; spot-only: nothing new on on-demand or reserved capacity; "
+        "cheaper-accelerator: new work only on the cheapest accelerator that fits it; lower-concurrency: "
+        "elastic gangs and services at their least size, and jobs one after the other; pause: nothing new, "
+        "and what has a durable checkpoint stops.",
         kRequired);
   }
 };

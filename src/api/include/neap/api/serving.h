@@ -62,12 +62,16 @@ struct ServicePlace {
   std::string site;
   std::int64_t replicas = 1;
   std::string role = "active";  // active or standby
+  std::optional<std::int64_t> minReplicas;
   template <class V>
   static void describe(V& v) {
     v.field("site", &ServicePlace::site, "Site name or alias; * is wherever policy and price say.",
             kRequired);
     v.field("replicas", &ServicePlace::replicas, "Replicas there.",
             FieldOptions{.minimum = 0, .maximum = 1000});
+    v.field("minReplicas", &ServicePlace::minReplicas,
+            "Fewest replicas there while the tide lends what is idle; absent lends nothing.",
+            FieldOptions{.minimum = 1, .maximum = 1000});
     v.field("role", &ServicePlace::role, "active serves clients; standby takes overflow.",
             FieldOptions{.pattern = "active|standby"});
   }
@@ -87,6 +91,18 @@ struct CanarySpec {
     v.field("timeout", &CanarySpec::timeout, "After this the rollout goes back.");
   }
 };
+// What its idle replicas hold works for others meanwhile, at places with minReplicas.
+struct TideSpec {
+  Duration takeBack{std::chrono::minutes(5)};
+  std::int64_t reserve = 1;
+  template <class V>
+  static void describe(V& v) {
+    v.field("takeBack", &TideSpec::takeBack,
+            "From asking for capacity until a replica answers on it: others drain, it starts.");
+    v.field("reserve", &TideSpec::reserve, "Replicas kept beside the forecast at each place.",
+            FieldOptions{.minimum = 0, .maximum = 1000});
+  }
+};
 struct InferenceServiceSpec {
   std::string model, modelVersion;
   std::vector<ServicePlace> places;
@@ -95,7 +111,8 @@ struct InferenceServiceSpec {
   ServeLimits limits;
   CanarySpec canary;
   Duration latencyTarget{};
-  std::string priorityClass;
+  std::string queue, priorityClass;
+  std::optional<TideSpec> tide;
   template <class V>
   static void describe(V& v) {
     v.field("model", &InferenceServiceSpec::model, "Model that is served.", kImmutable);
@@ -107,7 +124,12 @@ struct InferenceServiceSpec {
     v.field("limits", &InferenceServiceSpec::limits, "When a replica counts as full.");
     v.field("canary", &InferenceServiceSpec::canary, "How a new version is checked.");
     v.field("latencyTarget", &InferenceServiceSpec::latencyTarget, "What clients are promised, like 20ms.");
-    v.field("priorityClass", &InferenceServiceSpec::priorityClass, "Priority class; rules select by it.");
+    v.field("queue", &InferenceServiceSpec::queue,
+            "Queue whose quota its replicas count against; empty is its project's, if a queue says so, else "
+            "none.");
+    v.field("priorityClass", &InferenceServiceSpec::priorityClass,
+            "Rules select by it; a PriorityClass of that name gives its priority, else 0.");
+    v.field("tide", &InferenceServiceSpec::tide, "Lends what is idle; absent lends nothing.");
   }
 };
 struct ServiceReplica {

@@ -27,6 +27,7 @@ struct SiteSpec {
   std::vector<std::string> aliases;
   std::string currency = "USD";
   std::vector<CapacityPrice> prices;
+  double carbonIntensity = 0;
   template <class V>
   static void describe(V& v) {
     v.field("tier", &SiteSpec::tier, "private, public or edge.", kRequired);
@@ -36,6 +37,9 @@ struct SiteSpec {
     v.field("currency", &SiteSpec::currency, "Currency of the prices.");
     v.field("prices", &SiteSpec::prices, "Price of capacity by type.",
             FieldOptions{.list_map_key = "capacityType"});
+    v.field("carbonIntensity", &SiteSpec::carbonIntensity,
+            "Grams of CO2 equivalent per kWh that its electricity causes; 0 is unknown.",
+            FieldOptions{.minimum = 0, .maximum = 10'000});
   }
 };
 struct SpotPrice {

@@ -76,7 +76,7 @@ struct TrainingJobSpec {
   std::optional<WallTime> deadline;
   Duration expectedDuration{};
   std::vector<QualityGate> gates;
-  bool suspend = false;
+  bool suspend = false, openStdin = false;
   template <class V>
   static void describe(V& v) {
     v.field("type", &TrainingJobSpec::type, "training, compress or evaluate.");
@@ -111,6 +111,8 @@ struct TrainingJobSpec {
     v.field("expectedDuration", &TrainingJobSpec::expectedDuration, "Estimate, like 20m.");
     v.field("gates", &TrainingJobSpec::gates, "Checks on its metrics; a failed one fails the job.");
     v.field("suspend", &TrainingJobSpec::suspend, "True keeps it from running.");
+    v.field("stdin", &TrainingJobSpec::openStdin,
+            "True keeps the standard input of rank 0 open for `kubectl attach -i`; else it reads an end.");
   }
 };
 struct CheckpointStatus {
@@ -223,6 +225,7 @@ struct ProcessWork {
   std::int64_t rankFirst = 0, ranks = 1, worldSize = 1;
   std::int64_t checkpointIntervalSteps = 0;
   CheckpointStatus resume;  // step -1: from the start
+  bool openStdin = false;
   template <class V>
   static void describe(V& v) {
     v.field("command", &ProcessWork::command, "Argument vector.", kRequired);
@@ -235,6 +238,7 @@ struct ProcessWork {
     v.field("worldSize", &ProcessWork::worldSize, "Processes of the whole gang.");
     v.field("checkpointIntervalSteps", &ProcessWork::checkpointIntervalSteps, "Steps between checkpoints.");
     v.field("resume", &ProcessWork::resume, "Checkpoint to go on from.");
+    v.field("stdin", &ProcessWork::openStdin, "True keeps standard input open for who attaches.");
   }
 };
 struct CollectWork {

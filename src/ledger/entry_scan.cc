@@ -40,35 +40,39 @@ Status scan_lines(io::File& file, std::uint64_t offset, std::uint64_t bytes_max,
 }
 
 Result<Scan> scan_entries(io::File& file, std::uint64_t bytes_max,
-                          const std::function<bool(const EntryLine&, const MerkleFrontier&)>& on_entry) {
-  Scan out;
-  std::uint64_t expected = 0;
-  NEAP_TRY_VOID(scan_lines(file, 0, bytes_max, [&](std::string_view line, std::uint64_t end, bool whole) {
-    auto entry = whole ? decode_entry(line) : fail(Code::kDataLoss, "ledger.entry.bad", "it has no line end");
-    if (entry && !out.bad && entry->sequence != expected)
-      entry =
-          fail(Code::kDataLoss, "ledger.entry.bad", fmt::format("entry {} stands there", entry->sequence));
-    if (out.bad) {
-      // A whole entry of a batch that began after the bad one: the bad one had been synced before.
-      if (entry && entry->batch > expected) out.is_torn_tail = false;
-      return out.is_torn_tail;
-    }
-    if (!entry) {
-      out.bad = Error{Code::kDataLoss,
-                      "ledger.entry.bad",
-                      fmt::format("entry {} is damaged: {}; restore the ledger from a backup", expected,
-                                  entry.error().message),
-                      {}};
-      out.is_torn_tail = true;
-      return true;
-    }
-    if (expected % kIndexStep == 0) out.index.push_back(out.bytes);
-    out.tree.append(entry->leaf);
-    out.bytes = end;
-    out.last_batch = entry->batch;
-    ++expected;
-    return on_entry(*entry, out.tree);
-  }));
+                          const std::function<bool(const EntryLine&, const MerkleFrontier&)>& on_entry,
+                          Frontier from) {
+  Scan out{.whole = std::move(from), .bad = {}, .is_torn_tail = false};
+  auto& at = out.whole;
+  std::uint64_t expected = at.tree.size();
+  NEAP_TRY_VOID(
+      scan_lines(file, at.bytes, bytes_max, [&](std::string_view line, std::uint64_t end, bool whole) {
+        auto entry =
+            whole ? decode_entry(line) : fail(Code::kDataLoss, "ledger.entry.bad", "it has no line end");
+        if (entry && !out.bad && entry->sequence != expected)
+          entry = fail(Code::kDataLoss, "ledger.entry.bad",
+                       fmt::format("entry {} stands there", entry->sequence));
+        if (out.bad) {
+          // A whole entry of a batch that began after the bad one: the bad one had been synced before.
+          if (entry && entry->batch > expected) out.is_torn_tail = false;
+          return out.is_torn_tail;
+        }
+        if (!entry) {
+          out.bad = Error{Code::kDataLoss,
+                          "ledger.entry.bad",
+                          fmt::format("entry {} is damaged: {}; restore the ledger from a backup", expected,
+                                      entry.error().message),
+                          {}};
+          out.is_torn_tail = true;
+          return true;
+        }
+        if (expected % kIndexStep == 0) at.index.push_back(at.bytes);
+        at.tree.append(entry->leaf);
+        at.last_at = std::exchange(at.bytes, end);
+        at.last_leaf = entry->leaf;
+        ++expected;
+        return on_entry(*entry, at.tree);
+      }));
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <deque>
 
 #include "internal/entry_scan.h"
+#include "internal/frontier_file.h"
 #include "neap/base/sync.h"
 #include "neap/base/task_group.h"
 #include "neap/base/utf8.h"
@@ -14,15 +15,19 @@ namespace neap::ledger {
 namespace {
 
 using internal::EntryLine;
+using internal::Frontier;
 
 constexpr std::size_t kBatchEntriesMax = 4096;
 constexpr std::size_t kBatchBytesMax = 8u << 20;
 constexpr std::size_t kQueueBytesMax = 64u << 20;
 constexpr std::size_t kReadBytesMax = 16u << 20;
 constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
+// Read at a time of the part before the frontier: closing waits for no more.
+constexpr std::uint64_t kCheckEntries = 16'384;
 
 std::string entries_path(const std::string& directory) { return directory + "/entries.jsonl"; }
 std::string checkpoint_path(const std::string& directory) { return directory + "/checkpoint"; }
+std::string frontier_path(const std::string& directory) { return directory + "/frontier"; }
 
 std::unexpected<Error> closed() {
   return fail(Code::kUnavailable, "ledger.closed", "the ledger is closed; connect again later");
@@ -45,9 +50,9 @@ struct Loaded {
   std::optional<Checkpoint> checkpoint;
 };
 
-// Reads a directory and checks it as far as a reader can. A torn tail is left to the caller.
+// Reads a directory and checks it as far as a reader can, from `start` on. A torn tail is left to the caller.
 Result<Loaded> load(io::FileSystem& files, const std::string& directory, std::string_view origin,
-                    const crypto::PublicKey& key, io::File& entries) {
+                    const crypto::PublicKey& key, io::File& entries, Frontier start = {}) {
   Loaded out;
   auto text = files.read_file(checkpoint_path(directory), 1u << 16);
   if (text) {
@@ -57,12 +62,18 @@ Result<Loaded> load(io::FileSystem& files, const std::string& directory, std::st
   }
   const std::uint64_t covered = out.checkpoint ? out.checkpoint->size : 0;
   bool matches = covered == 0;
-  NEAP_TRY(out.scan,
-           internal::scan_entries(entries, kNoLimit, [&](const EntryLine&, const MerkleFrontier& tree) {
-             if (tree.size() == covered) matches = tree.root() == out.checkpoint->root;
-             return true;
-           }));
-  const std::uint64_t whole = out.scan.tree.size();
+  const auto compare = [&](const MerkleFrontier& tree) {
+    if (covered > 0 && tree.size() == covered) matches = tree.root() == out.checkpoint->root;
+  };
+  compare(start.tree);
+  NEAP_TRY(out.scan, internal::scan_entries(
+                         entries, kNoLimit,
+                         [&](const EntryLine&, const MerkleFrontier& tree) {
+                           compare(tree);
+                           return true;
+                         },
+                         std::move(start)));
+  const std::uint64_t whole = out.scan.whole.tree.size();
   if (out.scan.bad && (whole < covered || !out.scan.is_torn_tail)) return fail(*out.scan.bad);
   if (whole < covered)
     return fail(
@@ -77,6 +88,25 @@ Result<Loaded> load(io::FileSystem& files, const std::string& directory, std::st
                     "them was replaced; restore the ledger from a backup",
                     covered, directory));
   return out;
+}
+
+// Where the file says that the ledger stood, if the entry before that is still there.
+Result<Frontier> load_frontier(io::FileSystem& files, const LedgerOptions& options,
+                               const crypto::PublicKey& key, io::File& entries) {
+  NEAP_TRY(const auto text,
+           files.read_file(frontier_path(options.directory), internal::kFrontierFileBytesMax));
+  NEAP_TRY(auto frontier, internal::decode_frontier(text, options.origin, key));
+  bool is_there = false;
+  NEAP_TRY_VOID(internal::scan_lines(
+      entries, frontier.last_at, frontier.bytes, [&](std::string_view line, std::uint64_t end, bool whole) {
+        const auto entry = internal::decode_entry(line);
+        is_there = whole && entry && end == frontier.bytes && entry->sequence + 1 == frontier.tree.size() &&
+                   entry->leaf == frontier.last_leaf;
+        return false;
+      }));
+  if (!is_there)
+    return fail(Code::kDataLoss, "ledger.frontier.bad", "the frontier's last entry does not stand there");
+  return frontier;
 }
 
 struct PendingAppend {
@@ -99,9 +129,9 @@ struct Ledger::Impl {
   LedgerOptions options;
   crypto::PrivateKey key;
   std::shared_ptr<io::File> file;
-  MerkleFrontier tree;  // durable entries
-  std::vector<std::uint64_t> index;
-  std::uint64_t bytes = 0;
+  Frontier now;                   // durable entries
+  std::optional<Frontier> past;   // what opening took on its word, until that is read
+  std::uint64_t frontier_at = 0;  // bytes that the file `frontier` covers
   std::uint64_t checkpointed = 0;
   std::optional<MonoTime> checkpointed_at;
   TaskGroup group;
@@ -114,9 +144,15 @@ struct Ledger::Impl {
 
   // Blocking.
   Status open_files();
+  Result<Loaded> load_entries();
   static Task<void> write_loop(Impl& self);
   Task<void> write_batch();
-  Task<Result<std::string>> write_checkpoint();
+  Task<Result<std::string>> write_checkpoint(bool and_frontier = false);
+  static Task<void> check_past(Impl& self);
+  Task<Status> read_past(CallContext ctx, const Frontier& until);
+  bool is_frontier_due(std::uint64_t step) const {
+    return now.bytes > options.read_at_open_bytes_max && now.bytes - frontier_at >= step;
+  }
   Status check_open() const;
   void fail_for_good(const Error& error) {
     if (failure) return;
@@ -128,24 +164,41 @@ struct Ledger::Impl {
   }
 };
 
+// The frontier is no judge: what is refused was refused by reading all.
+Result<Loaded> Ledger::Impl::load_entries() {
+  auto& files = runtime.files();
+  const auto public_key = key.public_key();
+  NEAP_TRY(const auto size, file->size());
+  if (size > options.read_at_open_bytes_max) {
+    if (auto frontier = load_frontier(files, options, public_key, *file)) {
+      auto loaded = load(files, options.directory, options.origin, public_key, *file, *frontier);
+      if (loaded && loaded->checkpoint && loaded->checkpoint->size >= frontier->tree.size()) {
+        frontier_at = frontier->bytes;
+        past = *std::move(frontier);
+        return loaded;
+      }
+    }
+  }
+  return load(files, options.directory, options.origin, public_key, *file);
+}
+
 Status Ledger::Impl::open_files() {
   auto& files = runtime.files();
   NEAP_TRY_VOID(files.make_directories(options.directory, 0700));
   NEAP_TRY(auto opened, files.open(entries_path(options.directory), io::OpenMode::kCreate));
   file = std::move(opened);
   NEAP_TRY_VOID(files.sync_directory(options.directory));
-  NEAP_TRY(auto loaded, load(files, options.directory, options.origin, key.public_key(), *file));
+  NEAP_TRY(auto loaded, load_entries());
   NEAP_TRY(const auto size, file->size());
-  if (size > loaded.scan.bytes) {
-    NEAP_TRY_VOID(file->truncate(loaded.scan.bytes));
+  if (size > loaded.scan.whole.bytes) {
+    NEAP_TRY_VOID(file->truncate(loaded.scan.whole.bytes));
     NEAP_TRY_VOID(file->sync());
   }
-  tree = loaded.scan.tree;
-  index = std::move(loaded.scan.index);
-  bytes = loaded.scan.bytes;
+  now = std::move(loaded.scan.whole);
   checkpointed = loaded.checkpoint ? loaded.checkpoint->size : 0;
   // A key or an origin that cannot sign is found here, not at the first checkpoint.
-  NEAP_TRY([[maybe_unused]] auto probe, sign_checkpoint({options.origin, tree.size(), tree.root()}, key));
+  NEAP_TRY([[maybe_unused]] auto probe,
+           sign_checkpoint({options.origin, now.tree.size(), now.tree.root()}, key));
   return ok();
 }
 
@@ -165,7 +218,7 @@ Task<void> Ledger::Impl::write_loop(Impl& self) {
     } else if (self.closing) {
       co_return;
     }
-    const bool dirty = self.tree.size() > self.checkpointed && !self.failure;
+    const bool dirty = self.now.tree.size() > self.checkpointed && !self.failure;
     const bool due =
         !self.checkpointed_at || executor.now() >= *self.checkpointed_at + self.options.checkpoint_interval;
     if (dirty && due) (void)co_await self.write_checkpoint();
@@ -179,18 +232,20 @@ Task<void> Ledger::Impl::write_loop(Impl& self) {
 Task<void> Ledger::Impl::write_batch() {
   std::vector<PendingAppend> batch;
   auto text = std::make_shared<std::string>();
-  MerkleFrontier next = tree;
-  std::vector<std::uint64_t> next_index;
-  const std::uint64_t first = tree.size();
-  const auto now = runtime.clock().wall();
+  // The index grows only when this is durable: no copy of what it has.
+  Frontier next{.tree = now.tree, .index = {}, .bytes = now.bytes, .last_at = 0, .last_leaf = {}};
+  const std::uint64_t first = now.tree.size();
+  const auto time = runtime.clock().wall();
   while (!queue.empty() && batch.size() < kBatchEntriesMax && text->size() < kBatchBytesMax) {
     auto pending = std::move(queue.front());
     queue.pop_front();
     queued_bytes -= pending.body.size();
-    if (next.size() % internal::kIndexStep == 0) next_index.push_back(bytes + text->size());
-    const auto encoded = internal::encode_entry(next.size(), first, now, pending.body);
+    if (next.tree.size() % internal::kIndexStep == 0) next.index.push_back(next.bytes);
+    const auto encoded = internal::encode_entry(next.tree.size(), first, time, pending.body);
     *text += encoded.line;
-    next.append(encoded.leaf);
+    next.tree.append(encoded.leaf);
+    next.last_at = std::exchange(next.bytes, next.bytes + encoded.line.size());
+    next.last_leaf = encoded.leaf;
     batch.push_back(std::move(pending));
   }
   if (auto writable = failure ? check_open() : ok(); !writable) {
@@ -201,7 +256,7 @@ Task<void> Ledger::Impl::write_batch() {
     Status status;
     bool undone = false;
   };
-  auto outcome = co_await on_worker<Outcome>(runtime, [file = file, text, at = bytes]() -> Outcome {
+  auto outcome = co_await on_worker<Outcome>(runtime, [file = file, text, at = now.bytes]() -> Outcome {
     auto written = file->write_at(at, *text);
     if (written) return {file->sync(), false};
     // Nothing was synced: what was written of it can be taken back, and a full disk is then no damage.
@@ -222,26 +277,77 @@ Task<void> Ledger::Impl::write_batch() {
       pending.done.complete(failure ? Result<std::uint64_t>(fail(check_open().error())) : fail(error));
     co_return;
   }
-  tree = std::move(next);
-  bytes += text->size();
-  index.insert(index.end(), next_index.begin(), next_index.end());
+  auto index = std::exchange(now.index, {});
+  index.insert(index.end(), next.index.begin(), next.index.end());
+  now = std::move(next);
+  now.index = std::move(index);
   for (std::size_t i = 0; i < batch.size(); ++i) batch[i].done.complete(first + i);
 }
 
-Task<Result<std::string>> Ledger::Impl::write_checkpoint() {
+// The frontier follows the checkpoint that covers it: one that is ahead of its checkpoint is of no use.
+Task<Result<std::string>> Ledger::Impl::write_checkpoint(bool and_frontier) {
   NEAP_CO_TRY(const auto permit, co_await one_checkpoint.acquire({}));
-  const std::uint64_t size = tree.size();
-  NEAP_CO_TRY(auto text, sign_checkpoint({options.origin, size, tree.root()}, key));
-  auto& files = runtime.files();
-  auto status =
-      co_await on_worker<Status>(runtime, [&files, path = checkpoint_path(options.directory), text] {
-        return files.write_file_atomic(path, text, 0600);
+  const std::uint64_t size = now.tree.size();
+  NEAP_CO_TRY(auto text, sign_checkpoint({options.origin, size, now.tree.root()}, key));
+  const bool is_due = is_frontier_due(and_frontier ? 1 : options.frontier_bytes);
+  const auto at = now.bytes;
+  auto status = co_await on_worker<Status>(
+      runtime, [&files = runtime.files(), directory = options.directory, text,
+                frontier = is_due ? internal::encode_frontier(now, options.origin, key) : std::string()] {
+        auto written = files.write_file_atomic(checkpoint_path(directory), text, 0600);
+        // Without it opening takes longer, and that is all.
+        if (written && !frontier.empty())
+          (void)files.write_file_atomic(frontier_path(directory), frontier, 0600);
+        return written;
       });
+  if (status && is_due) frontier_at = at;
   checkpointed_at = runtime.executor().now();
   // The old checkpoint stays valid, so this is no reason to stop: the next one covers more.
   if (!status) co_return fail(std::move(status).error(), "writing the ledger's checkpoint");
   checkpointed = std::max(checkpointed, size);
   co_return text;
+}
+
+// What opening took on the frontier's word. Found damaged, it is for the next opening to refuse: that one
+// must read it.
+Task<void> Ledger::Impl::check_past(Impl& self) {
+  const auto ctx = self.group.context();
+  if (!co_await sleep_for(self.runtime.executor(), ctx, self.options.check_after)) co_return;
+  auto sound = co_await self.read_past(ctx, *self.past);
+  self.past.reset();
+  if (sound || ctx.cancel.is_cancelled()) co_return;
+  (void)co_await on_worker<Status>(
+      self.runtime, [&files = self.runtime.files(), path = frontier_path(self.options.directory)] {
+        return files.remove(path);
+      });
+  self.fail_for_good(sound.error());
+}
+
+Task<Status> Ledger::Impl::read_past(CallContext ctx, const Frontier& until) {
+  NEAP_CO_TRY(auto opened, open_for_reading());
+  const std::shared_ptr<io::File> entries = std::move(opened);
+  Frontier seen;
+  while (seen.bytes < until.bytes) {
+    NEAP_CO_TRY_VOID(ctx.check(runtime.executor().now()));
+    const auto before = seen.tree.size();
+    NEAP_CO_TRY(
+        auto piece, co_await on_worker<Result<internal::Scan>>(runtime, [entries, end = until.bytes,
+                                                                         from = std::move(seen)]() mutable {
+          std::uint64_t count = 0;
+          return internal::scan_entries(
+              *entries, end, [&](const EntryLine&, const MerkleFrontier&) { return ++count < kCheckEntries; },
+              std::move(from));
+        }));
+    if (piece.bad) co_return fail(*std::move(piece.bad));
+    seen = std::move(piece.whole);
+    if (seen.tree.size() == before) break;  // the file became shorter
+  }
+  if (seen.bytes != until.bytes || seen.tree.root() != until.tree.root())
+    co_return fail(Code::kDataLoss, "ledger.root.mismatch",
+                   fmt::format("the first {} entries in {} are not those that were recorded: one of them was "
+                               "replaced; restore the ledger from a backup",
+                               until.tree.size(), options.directory));
+  co_return ok();
 }
 
 Ledger::Ledger(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -252,6 +358,7 @@ Task<Result<std::unique_ptr<Ledger>>> Ledger::open(io::Runtime& runtime, LedgerO
   auto impl = std::make_shared<Impl>(runtime, std::move(options), std::move(key));
   NEAP_CO_TRY_VOID(co_await on_worker<Status>(runtime, [impl] { return impl->open_files(); }));
   impl->group.spawn(Impl::write_loop(*impl));
+  if (impl->past) impl->group.spawn(Impl::check_past(*impl));
   co_return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
 }
 
@@ -280,17 +387,17 @@ Task<Result<std::uint64_t>> Ledger::append(Json body) {
   co_return co_await done.wait();
 }
 
-std::uint64_t Ledger::size() const { return impl_->tree.size(); }
-Digest Ledger::root() const { return impl_->tree.root(); }
+std::uint64_t Ledger::size() const { return impl_->now.tree.size(); }
+Digest Ledger::root() const { return impl_->now.tree.root(); }
 
 Task<Result<std::vector<Entry>>> Ledger::read(std::uint64_t from, std::size_t max) {
   using Out = Result<std::vector<Entry>>;
   auto impl = impl_;
   if (!impl->file) co_return closed();
-  if (from >= impl->tree.size() || max == 0) co_return std::vector<Entry>{};
+  if (from >= impl->now.tree.size() || max == 0) co_return std::vector<Entry>{};
   const auto slot = from / internal::kIndexStep;
   co_return co_await on_worker<Out>(
-      impl->runtime, [impl, from, max, start = impl->index[slot], end = impl->bytes, slot]() -> Out {
+      impl->runtime, [impl, from, max, start = impl->now.index[slot], end = impl->now.bytes, slot]() -> Out {
         NEAP_TRY(auto file, impl->open_for_reading());
         std::vector<Entry> out;
         Status status;
@@ -322,18 +429,18 @@ Task<Result<Verified>> Ledger::verify() {
   NEAP_CO_TRY_VOID(impl->check_open());
   // Covers everything that is durable now, whatever the last checkpoint covers.
   NEAP_CO_TRY([[maybe_unused]] auto text, co_await checkpoint_now());
-  const std::uint64_t size = impl->tree.size();
+  const std::uint64_t size = impl->now.tree.size();
   co_return co_await on_worker<Out>(
-      impl->runtime, [impl, size, end = impl->bytes, root = impl->tree.root()]() -> Out {
+      impl->runtime, [impl, size, end = impl->now.bytes, root = impl->now.tree.root()]() -> Out {
         NEAP_TRY(auto file, impl->open_for_reading());
         NEAP_TRY(auto scan, internal::scan_entries(
                                 *file, end, [](const EntryLine&, const MerkleFrontier&) { return true; }));
         if (scan.bad) return fail(*scan.bad);
-        if (scan.tree.size() != size || scan.tree.root() != root)
+        if (scan.whole.tree.size() != size || scan.whole.tree.root() != root)
           return fail(
               Code::kDataLoss, "ledger.root.mismatch",
               fmt::format("the file holds {} entries that are not the {} of this ledger: one was replaced",
-                          scan.tree.size(), size));
+                          scan.whole.tree.size(), size));
         NEAP_TRY(auto note,
                  impl->runtime.files().read_file(checkpoint_path(impl->options.directory), 1u << 16));
         NEAP_TRY(auto checkpoint, open_checkpoint(note, impl->options.origin, impl->key.public_key()));
@@ -366,7 +473,7 @@ Task<Result<InclusionProof>> Ledger::prove_inclusion(std::uint64_t sequence, std
   using Out = Result<InclusionProof>;
   auto impl = impl_;
   if (!impl->file) co_return closed();
-  if (sequence >= size || size > impl->tree.size()) co_return proof_range(impl->tree.size());
+  if (sequence >= size || size > impl->now.tree.size()) co_return proof_range(impl->now.tree.size());
   co_return co_await on_worker<Out>(impl->runtime, [impl, sequence, size]() -> Out {
     NEAP_TRY(auto file, impl->open_for_reading());
     NEAP_TRY(const auto leaves, read_leaves(*file, size));
@@ -378,8 +485,8 @@ Task<Result<Proof>> Ledger::prove_consistency(std::uint64_t old_size, std::uint6
   using Out = Result<Proof>;
   auto impl = impl_;
   if (!impl->file) co_return closed();
-  if (old_size == 0 || old_size > new_size || new_size > impl->tree.size())
-    co_return proof_range(impl->tree.size());
+  if (old_size == 0 || old_size > new_size || new_size > impl->now.tree.size())
+    co_return proof_range(impl->now.tree.size());
   co_return co_await on_worker<Out>(impl->runtime, [impl, old_size, new_size]() -> Out {
     NEAP_TRY(auto file, impl->open_for_reading());
     NEAP_TRY(const auto leaves, read_leaves(*file, new_size));
@@ -399,7 +506,8 @@ Task<void> Ledger::close() {
   impl->closing = true;
   impl->work.notify_all();
   co_await impl->group.stop();
-  if (!impl->failure && impl->tree.size() > impl->checkpointed) (void)co_await impl->write_checkpoint();
+  if (!impl->failure && (impl->now.tree.size() > impl->checkpointed || impl->is_frontier_due(1)))
+    (void)co_await impl->write_checkpoint(true);
   impl->file.reset();
 }
 
@@ -411,7 +519,7 @@ Result<Verified> verify_directory(io::FileSystem& files, const std::string& dire
   if (!loaded.checkpoint)
     return fail(Code::kNotFound, "ledger.checkpoint.absent",
                 fmt::format("{} has no checkpoint, so nothing vouches for its entries", directory));
-  return Verified{loaded.scan.tree.size(), loaded.scan.tree.root(), loaded.checkpoint->size};
+  return Verified{loaded.scan.whole.tree.size(), loaded.scan.whole.tree.root(), loaded.checkpoint->size};
 }
 
 }  // namespace neap::ledger

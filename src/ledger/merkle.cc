@@ -48,6 +48,11 @@ Digest node_hash(const Digest& left, const Digest& right) {
   return crypto::sha256(input);
 }
 
+MerkleFrontier::MerkleFrontier(std::uint64_t size, std::vector<Digest> peaks)
+    : size_(size), peaks_(std::move(peaks)) {
+  NEAP_ASSERT(peaks_.size() == std::size_t(std::popcount(size_)));
+}
+
 void MerkleFrontier::append(const Digest& leaf) {
   Digest carry = leaf;
   // As many subtrees of equal size end here as the size has trailing one bits.

@@ -268,7 +268,7 @@ TEST(Ledger, a_key_or_origin_that_cannot_sign_is_refused_at_open) {
 }
 
 // Six writers on a machine that loses power at a random disk operation, again and again.
-std::size_t crash_repeatedly(std::uint64_t seed) {
+std::size_t crash_repeatedly(std::uint64_t seed, LedgerOptions options) {
   io::SimWorld world(seed);
   auto& machine = world.add_machine("m");
   std::map<std::uint64_t, std::string> acknowledged;
@@ -279,8 +279,8 @@ std::size_t crash_repeatedly(std::uint64_t seed) {
     TaskGroup group(runtime.executor());
     std::unique_ptr<Ledger> ledger;
     group.spawn([](io::HaltingRuntime& r, std::unique_ptr<Ledger>& out,
-                   std::map<std::uint64_t, std::string>& known) -> Task<void> {
-      auto opened = co_await Ledger::open(r, kOptions, test_key());
+                   std::map<std::uint64_t, std::string>& known, LedgerOptions how) -> Task<void> {
+      auto opened = co_await Ledger::open(r, std::move(how), test_key());
       EXPECT_TRUE(opened || r.has_halted()) << opened.error().to_string();
       if (!opened) co_return;
       out = std::move(*opened);
@@ -289,7 +289,7 @@ std::size_t crash_repeatedly(std::uint64_t seed) {
         EXPECT_TRUE(entries.size() == 1 && get_string(entries[0].body, "id") == text) << sequence;
       }
       if (!r.has_halted()) EXPECT_TRUE((co_await out->verify()) || r.has_halted());
-    }(runtime, ledger, acknowledged));
+    }(runtime, ledger, acknowledged, options));
     world.run_for(1h, [&] { return group.running() == 0; });
     for (int i = 0; ledger && !is_last && i < 6; ++i)
       group.spawn([](io::SimWorld& w, Ledger& l, int& next,
@@ -313,12 +313,17 @@ std::size_t crash_repeatedly(std::uint64_t seed) {
 
 TEST(LedgerCrash, acknowledged_entries_survive_power_loss_at_any_disk_operation) {
   std::size_t entries = 0;
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+  // Read whole at each opening, and from a frontier on that is written every few entries.
+  auto by_frontier = kOptions;
+  by_frontier.read_at_open_bytes_max = 0;
+  by_frontier.frontier_bytes = 5'000;
+  by_frontier.checkpoint_interval = {};
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    entries += crash_repeatedly(seed);
+    entries += crash_repeatedly(seed, seed % 2 ? kOptions : by_frontier);
     if (testing::Test::HasFailure()) return;
   }
-  EXPECT_GT(entries, 1'000u);
+  EXPECT_GT(entries, 2'000u);
 }
 
 }  // namespace

@@ -1,10 +1,14 @@
 // Ledger: one append-only stream of JSON entries that nobody can edit unseen: audit, usage, decisions.
 //
-// A directory holds `entries.jsonl` (one line an entry) and `checkpoint` (signed size and root).
+// A directory holds `entries.jsonl` (one line an entry), `checkpoint` (signed size and root) and, once it is
+// large, `frontier` (signed too: where it stood lately).
 // 1. append() returns after the fsync of the entry; appends that wait together share one.
 // 2. A checkpoint is written at most once a second while entries arrive, and by close().
 // 3. Opening cuts off what a crash left of unacknowledged entries, and refuses (kDataLoss) when an
-//    acknowledged entry is damaged or missing, or the checkpoint does not match.
+//    acknowledged entry is damaged or missing, or the checkpoint does not match. A large ledger is opened by
+//    what follows its frontier; what comes before is read right after, and damage found there ends appending
+//    (rule 4), removes the frontier, and is so what the next opening refuses. A frontier that is absent,
+//    damaged or at odds with entries and checkpoint is passed over: then opening reads everything.
 // 4. After a failed write or fsync nothing more is appended until the ledger has been opened again.
 // The checkpoint proves the past to whoever holds it: copy it off the machine to detect that a whole
 // directory was replaced by an older one.
@@ -36,6 +40,13 @@ struct LedgerOptions {
   std::string directory;  // made when absent, mode 0700
   std::string origin;     // "neap.example/hq/audit"
   Duration checkpoint_interval = 1s;
+  // A ledger up to this size is read whole when it is opened.
+  std::uint64_t read_at_open_bytes_max = 1u << 20;
+  // A frontier is written when so much follows the last one, with the checkpoint that covers it, and by
+  // close().
+  std::uint64_t frontier_bytes = 2u << 20;
+  // When what lies before the frontier is read after opening: not while the process is busy with its start.
+  Duration check_after = 5s;
   std::size_t queue_entries_max = 16'384;
   // Called once, on the executor, when nothing more is appended (rule 4): restart the process.
   std::function<void(const Error&)> on_failure;

@@ -21,14 +21,19 @@ Digest node_hash(const Digest& left, const Digest& right);
 // What must be kept to append and to know the root: one hash per set bit of the size.
 class MerkleFrontier {
  public:
+  MerkleFrontier() = default;
+  // As another one was: as many peaks as `size` has bits (asserted).
+  MerkleFrontier(std::uint64_t size, std::vector<Digest> peaks);
   void append(const Digest& leaf);
   std::uint64_t size() const { return size_; }
   // SHA-256 of nothing for an empty tree.
   Digest root() const;
+  // Roots of the complete subtrees it consists of, the largest first.
+  const std::vector<Digest>& peaks() const { return peaks_; }
 
  private:
   std::uint64_t size_ = 0;
-  std::vector<Digest> peaks_;  // largest subtree first
+  std::vector<Digest> peaks_;
 };
 
 Digest compute_root(std::span<const Digest> leaves);

@@ -9,20 +9,20 @@ constexpr std::size_t kHead = 5;
 
 Task<Result<std::optional<ChannelMessage>>> ChannelStream::read(CallContext ctx) {
   for (;;) {
-    if (buffer_.size() >= kHead) {
+    if (const auto buffer = buffer_.view(); buffer.size() >= kHead) {
       std::size_t length = 0;
-      for (std::size_t i = 1; i < kHead; ++i) length = length << 8 | std::uint8_t(buffer_[i]);
+      for (std::size_t i = 1; i < kHead; ++i) length = length << 8 | std::uint8_t(buffer[i]);
       if (length > kBytesMax)
         co_return fail(Code::kInvalidArgument, "channel.protocol",
                        fmt::format("a frame of {} bytes is above the limit of {}", length, kBytesMax));
-      if (buffer_.size() >= kHead + length) {
-        ChannelMessage out{.channel = Channel(std::uint8_t(buffer_[0])),
-                           .bytes = buffer_.substr(kHead, length)};
-        buffer_.erase(0, kHead + length);
+      if (buffer.size() >= kHead + length) {
+        ChannelMessage out{.channel = Channel(std::uint8_t(buffer[0])),
+                           .bytes = std::string(buffer.substr(kHead, length))};
+        buffer_.take(kHead + length);
         co_return out;
       }
     }
-    NEAP_CO_TRY(const auto n, co_await stream_.read_some(ctx, buffer_, kBytesMax));
+    NEAP_CO_TRY(const auto n, co_await stream_.read_some(ctx, buffer_.tail(), kBytesMax));
     if (n > 0) continue;
     if (buffer_.empty()) co_return std::nullopt;
     co_return fail(Code::kInvalidArgument, "channel.protocol", "the stream ended within a frame");

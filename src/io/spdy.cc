@@ -159,26 +159,27 @@ struct SpdyReader::Inflater {
 
 SpdyReader::SpdyReader(SpdyLimits limits) : limits_(limits), inflater_(std::make_unique<Inflater>()) {}
 SpdyReader::~SpdyReader() = default;
-void SpdyReader::put(std::string_view bytes) { buffer_ += bytes; }
+void SpdyReader::put(std::string_view bytes) { buffer_.put(bytes); }
 
 Result<std::optional<SpdyFrame>> SpdyReader::next() {
   for (;;) {
+    const auto buffer = buffer_.view();
     if (data_left_ > 0) {
-      if (buffer_.empty()) return std::nullopt;
+      if (buffer.empty()) return std::nullopt;
       SpdyFrame out;
       out.stream = data_stream_;
-      out.data = buffer_.substr(0, data_left_);
-      buffer_.erase(0, out.data.size());
+      out.data = buffer.substr(0, data_left_);
+      buffer_.take(out.data.size());
       data_left_ -= std::uint32_t(out.data.size());
       out.is_last = data_is_last_ && data_left_ == 0;
       return out;
     }
-    if (buffer_.size() < kFrameHead) return std::nullopt;
-    const auto first = get_u32(buffer_, 0), second = get_u32(buffer_, 4);
+    if (buffer.size() < kFrameHead) return std::nullopt;
+    const auto first = get_u32(buffer, 0), second = get_u32(buffer, 4);
     const auto flags = std::uint8_t(second >> 24);
     const auto length = second & 0xffffff;
     if (first >> 31 == 0) {
-      buffer_.erase(0, kFrameHead);
+      buffer_.take(kFrameHead);
       data_stream_ = first;
       data_left_ = length;
       data_is_last_ = flags & kFin;
@@ -194,9 +195,9 @@ Result<std::optional<SpdyFrame>> SpdyReader::next() {
     if (length > limits_.control_bytes_max)
       return too_big(
           fmt::format("a control frame of {} bytes is above {}", length, limits_.control_bytes_max));
-    if (buffer_.size() < kFrameHead + length) return std::nullopt;
-    const auto body = buffer_.substr(kFrameHead, length);
-    buffer_.erase(0, kFrameHead + length);
+    if (buffer.size() < kFrameHead + length) return std::nullopt;
+    const std::string body(buffer.substr(kFrameHead, length));
+    buffer_.take(kFrameHead + length);
     NEAP_TRY(auto frame, read_control(std::uint16_t(first), flags, body));
     return frame;
   }

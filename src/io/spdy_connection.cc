@@ -23,7 +23,7 @@ struct SpdyStream::State {
   std::shared_ptr<SpdyConnection::Core> core;
   std::uint32_t id;
   SpdyHeaders headers;
-  std::string received;
+  ByteQueue received;
   bool peer_ended = false, we_ended = false;
   bool is_reset = false;    // by the peer, or with the connection
   bool is_dropped = false;  // nobody reads it here any more
@@ -76,7 +76,7 @@ struct SpdyConnection::Core {
     while (!state->is_dropped && !state->is_reset && state->received.size() >= options.stream_buffer_bytes)
       NEAP_CO_TRY_VOID(co_await state->changed.wait(ctx, state->changed.generation()));
     if (state->peer_ended) co_return ok();
-    if (!state->is_dropped) state->received += frame.data;
+    if (!state->is_dropped) state->received.put(frame.data);
     if (frame.is_last) state->peer_ended = true;
     forget_if_over(*state);
     state->changed.notify_all();
@@ -89,7 +89,9 @@ struct SpdyConnection::Core {
       case SpdyType::kSynStream:
         return open(std::move(ctx), std::move(frame));
       case SpdyType::kPing:
-        return send(std::move(ctx), writer.ping(frame.value));
+        // Even ids are ours: the client's answer.
+        if (frame.value % 2 == 1) return send(std::move(ctx), writer.ping(frame.value));
+        break;
       case SpdyType::kRstStream:
         if (const auto it = streams.find(frame.stream); it != streams.end()) end_stream(it->second);
         break;
@@ -125,7 +127,7 @@ struct SpdyConnection::Core {
   std::map<std::uint32_t, std::shared_ptr<SpdyStream::State>> streams;
   std::deque<std::shared_ptr<SpdyStream::State>> opened;
   Notifier opened_changed;
-  std::uint32_t last_id = 0;
+  std::uint32_t last_id = 0, last_ping = 0;
   bool is_over = false;
 };
 
@@ -143,8 +145,8 @@ Task<Result<std::size_t>> SpdyStream::read_some(CallContext ctx, std::string& ou
   for (;;) {
     if (!state->received.empty()) {
       const auto n = std::min(max, state->received.size());
-      out.append(state->received, 0, n);
-      state->received.erase(0, n);
+      out += state->received.view().substr(0, n);
+      state->received.take(n);
       state->changed.notify_all();
       co_return n;
     }
@@ -177,7 +179,7 @@ Task<Status> SpdyStream::shutdown_write() {
 
 void SpdyStream::close() {
   state_->is_dropped = true;
-  state_->received.clear();
+  state_->received = {};
   state_->changed.notify_all();
 }
 
@@ -229,6 +231,11 @@ Task<Result<std::unique_ptr<SpdyStream>>> SpdyConnection::accept(CallContext ctx
   core->opened.pop_front();
   if (!state->is_reset) state->core = core;
   co_return std::make_unique<SpdyStream>(std::move(state));
+}
+
+Task<Status> SpdyConnection::ping(CallContext ctx) {
+  const auto core = core_;
+  co_return co_await core->send(std::move(ctx), core->writer.ping(core->last_ping += 2));
 }
 
 Task<Status> SpdyConnection::go_away(CallContext ctx) {

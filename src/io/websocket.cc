@@ -87,8 +87,9 @@ Result<Headers> accept_websocket(const HttpRequest& request, const std::string& 
 }
 
 Result<std::optional<WebSocketFrame>> WebSocketParser::next() {
-  const auto byte = [this](std::size_t at) { return std::uint8_t(buffer_[at]); };
-  if (buffer_.size() < 2) return std::nullopt;
+  const auto buffer = buffer_.view();
+  const auto byte = [buffer](std::size_t at) { return std::uint8_t(buffer[at]); };
+  if (buffer.size() < 2) return std::nullopt;
   const bool is_final = byte(0) & 0x80, is_masked = byte(1) & 0x80;
   const std::uint8_t opcode = byte(0) & 0x0f;
   const bool is_control = opcode & 0x08;
@@ -101,7 +102,7 @@ Result<std::optional<WebSocketFrame>> WebSocketParser::next() {
   if (is_control && (!is_final || length > kControlPayloadMax))
     return protocol_error("a control frame is split or longer than 125 bytes");
   const std::size_t length_bytes = length == 127 ? 8 : length == 126 ? 2 : 0;
-  if (buffer_.size() < 2 + length_bytes) return std::nullopt;
+  if (buffer.size() < 2 + length_bytes) return std::nullopt;
   if (length_bytes > 0) {
     length = 0;
     for (std::size_t i = 0; i < length_bytes; ++i) length = length << 8 | byte(2 + i);
@@ -112,13 +113,14 @@ Result<std::optional<WebSocketFrame>> WebSocketParser::next() {
     return fail(Code::kResourceExhausted, "websocket.too_big",
                 fmt::format("a frame of {} bytes is above the limit of {}", length, payload_max_));
   const std::size_t head = 2 + length_bytes + (is_masked ? 4 : 0);
-  if (buffer_.size() < head + length) return std::nullopt;
-  WebSocketFrame out{
-      .is_final = is_final, .opcode = opcode, .payload = buffer_.substr(head, std::size_t(length))};
+  if (buffer.size() < head + length) return std::nullopt;
+  WebSocketFrame out{.is_final = is_final,
+                     .opcode = opcode,
+                     .payload = std::string(buffer.substr(head, std::size_t(length)))};
   if (is_masked)
     for (std::size_t i = 0; i < out.payload.size(); ++i)
       out.payload[i] = char(std::uint8_t(out.payload[i]) ^ byte(head - 4 + i % 4));
-  buffer_.erase(0, head + std::size_t(length));
+  buffer_.take(head + std::size_t(length));
   return out;
 }
 
@@ -162,6 +164,8 @@ Task<Status> WebSocket::send(CallContext ctx, std::uint8_t opcode, std::string p
 Task<Status> WebSocket::write(CallContext ctx, std::string_view message) {
   return send(std::move(ctx), kBinary, std::string(message));
 }
+
+Task<Status> WebSocket::ping(CallContext ctx) { return send(std::move(ctx), kPing, {}); }
 
 Task<Status> WebSocket::close(CallContext ctx, std::uint16_t code, std::string reason) {
   std::string payload{char(code >> 8), char(code)};
@@ -230,11 +234,11 @@ class WebSocketStream final : public Stream {
     while (rest_.empty()) {
       NEAP_CO_TRY(auto message, co_await socket_->read(ctx));
       if (!message) co_return std::size_t{0};
-      rest_ = *std::move(message);
+      rest_ = ByteQueue(*std::move(message));
     }
     const auto n = std::min(max, rest_.size());
-    out.append(rest_, 0, n);
-    rest_.erase(0, n);
+    out += rest_.view().substr(0, n);
+    rest_.take(n);
     co_return n;
   }
   Task<Status> write_all(CallContext ctx, std::string_view data) override {
@@ -246,7 +250,7 @@ class WebSocketStream final : public Stream {
 
  private:
   std::unique_ptr<WebSocket> socket_;
-  std::string rest_;
+  ByteQueue rest_;
 };
 
 }  // namespace

@@ -52,6 +52,19 @@ TEST(SpdyFrames, frames_come_back_as_they_were_written_whole_or_byte_by_byte) {
   }
 }
 
+TEST(SpdyFrames, a_large_buffer_of_small_frames_is_read_in_one_pass) {
+  constexpr int kFrames = 1'000'000;
+  SpdyWriter writer;
+  const auto frame = writer.data(1, "a", false);
+  std::string wire;
+  for (int i = 0; i < kFrames; ++i) wire += frame;
+  SpdyReader reader;
+  reader.put(wire);
+  int count = 0;
+  for (auto next = reader.next(); next && *next; next = reader.next()) ++count;
+  EXPECT_EQ(count, kFrames);
+}
+
 std::string refusal(std::string_view wire, SpdyLimits limits = {}) {
   SpdyReader reader(limits);
   reader.put(wire);

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "neap/base/sync.h"
+#include "neap/io/byte_queue.h"
 #include "neap/io/runtime.h"
 
 namespace neap::io {
@@ -44,7 +45,7 @@ class ChannelStream {
 
  private:
   Stream& stream_;
-  std::string buffer_;
+  ByteQueue buffer_;
   Semaphore writing_;
 };
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "neap/base/result.h"
+#include "neap/io/byte_queue.h"
 
 namespace neap::io {
 
@@ -63,7 +64,7 @@ class SpdyReader {
 
   SpdyLimits limits_;
   std::unique_ptr<Inflater> inflater_;
-  std::string buffer_;
+  ByteQueue buffer_;
   std::uint32_t data_stream_ = 0;
   std::uint32_t data_left_ = 0;
   bool data_is_last_ = false;

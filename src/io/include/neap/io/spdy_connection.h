@@ -47,6 +47,8 @@ class SpdyConnection {
   Task<Status> run(CallContext ctx);
   // The next stream the client opened; null once run() has ended.
   Task<Result<std::unique_ptr<SpdyStream>>> accept(CallContext ctx);
+  // As WebSocket::ping(): a client that has gone makes this, or the next one, fail.
+  Task<Status> ping(CallContext ctx);
   // Says that nothing more is served, and ends the sending side.
   Task<Status> go_away(CallContext ctx);
 

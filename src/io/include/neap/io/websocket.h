@@ -11,6 +11,7 @@
 #include <string>
 
 #include "neap/base/sync.h"
+#include "neap/io/byte_queue.h"
 #include "neap/io/http.h"
 
 namespace neap::io {
@@ -36,14 +37,14 @@ enum class WebSocketRole { kServer, kClient };
 class WebSocketParser {
  public:
   WebSocketParser(WebSocketRole role, std::size_t payload_max) : role_(role), payload_max_(payload_max) {}
-  void put(std::string_view bytes) { buffer_ += bytes; }
+  void put(std::string_view bytes) { buffer_.put(bytes); }
   // The next whole frame, when it is there.
   Result<std::optional<WebSocketFrame>> next();
 
  private:
   WebSocketRole role_;
   std::size_t payload_max_;
-  std::string buffer_;
+  ByteQueue buffer_;
 };
 
 // `mask` is a client's, four bytes; empty for a server.
@@ -60,6 +61,9 @@ class WebSocket {
   // The next message, text or binary; nothing once the peer has ended the connection.
   Task<Result<std::optional<std::string>>> read(CallContext ctx);
   Task<Status> write(CallContext ctx, std::string_view message);  // binary
+  // Asks for a sign of life. A peer that has gone makes this, or the next one, fail, also while nobody reads
+  // what it sent.
+  Task<Status> ping(CallContext ctx);
   // Says goodbye (RFC 6455, 7.4.1: 1000 done, 1011 failed) and ends the sending side. At most 123 bytes of
   // `reason` go along.
   Task<Status> close(CallContext ctx, std::uint16_t code, std::string reason);

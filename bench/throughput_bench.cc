@@ -16,8 +16,7 @@
 #include <set>
 
 #include "neap/base/task_group.h"
-#include "neap/io/http.h"
-#include "neap/io/real_runtime.h"
+#include "tls_target.h"
 
 namespace neap {
 namespace {
@@ -26,7 +25,8 @@ constexpr int kConnections = 64;
 constexpr auto kPatience = std::chrono::minutes(10);
 
 struct Load {
-  std::string url, ca, token, shape = "jobs";
+  bench::TlsTarget target;
+  std::string shape = "jobs";
   int nodes = 1000, items = 5000;
   bool is_kubernetes() const { return shape == "pods"; }
 };
@@ -37,16 +37,6 @@ struct Count {
   bool watching = false;
   std::string first_error;
 };
-
-io::HttpRequest request_of(const Load& load, std::string method, std::string target, std::string body) {
-  io::HttpRequest out;
-  out.method = std::move(method);
-  out.target = std::move(target);
-  out.body = std::move(body);
-  out.headers.set("Authorization", "Bearer " + load.token);
-  if (!out.body.empty()) out.headers.set("Content-Type", "application/json");
-  return out;
-}
 
 struct Call {
   std::string method, target, body;
@@ -63,7 +53,7 @@ Task<void> call_all(io::Runtime& runtime, io::HttpClient& http, const Load& load
     while (seen.next < until) {
       for (auto& call : make(seen.next++)) {
         auto reply = co_await client.call(
-            {}, request_of(run, call.method, std::move(call.target), std::move(call.body)));
+            {}, run.target.request(call.method, std::move(call.target), std::move(call.body)));
         if (reply && reply->status < 300) continue;
         ++seen.errors;
         if (seen.first_error.empty())
@@ -143,7 +133,7 @@ Task<void> watch_once(io::HttpClient& http, const Load& load, CallContext ctx, C
   const std::string kind = load.is_kubernetes() ? "/api/v1/namespaces/default/pods"
                                                 : "/apis/neap.dev/v1/namespaces/default/allocations";
   const auto from = seen.revision.empty() ? std::string() : "&resourceVersion=" + seen.revision;
-  auto stream = co_await http.open(ctx, request_of(load, "GET", kind + "?watch=true" + from, ""));
+  auto stream = co_await http.open(ctx, load.target.request("GET", kind + "?watch=true" + from));
   if (!stream || (*stream)->status() != 200) {
     ++count.errors;
     count.first_error = stream ? fmt::format("watch: {}", (*stream)->status()) : stream.error().to_string();
@@ -166,27 +156,9 @@ Task<void> watch_bindings(io::HttpClient& http, const Load& load, CallContext ct
   while (!ctx.cancel.is_cancelled() && count.errors == 0) co_await watch_once(http, load, ctx, count, seen);
 }
 
-std::string read_text(io::Runtime& runtime, const std::string& path) {
-  auto text = runtime.files().read_file(path, 1u << 20);
-  if (!text) {
-    fmt::print(stderr, "throughput_bench: {}\n", text.error().to_string());
-    std::exit(2);
-  }
-  while (text->ends_with('\n')) text->pop_back();
-  return *std::move(text);
-}
-
 Task<int> run(io::Runtime& runtime, Load load) {
-  load.token = read_text(runtime, load.token);
-  const auto address = io::Endpoint::parse(load.url.substr(load.url.find("//") + 2));
-  const auto tls = io::make_tls_client_context(
-      {.roots_pem = read_text(runtime, load.ca), .server_name = address ? address->host : std::string()});
-  if (!address || !tls) {
-    fmt::print(stderr, "throughput_bench: {}\n", (address ? tls.error() : address.error()).to_string());
-    co_return 2;
-  }
-  const io::HttpClientOptions options{.tls = *tls, .limits = {}, .idle_connections_max = kConnections};
-  io::HttpClient http(runtime, *address, options);
+  const auto connection = load.target.connect(runtime, kConnections);
+  auto& http = *connection;
   Count count;
   if (!load.is_kubernetes())
     co_await call_all(
@@ -228,9 +200,9 @@ Task<int> run(io::Runtime& runtime, Load load) {
 int main(int argc, char** argv) {
   neap::Load load;
   CLI::App app("Submits work through an API server and counts how fast it gets its nodes.");
-  app.add_option("--url", load.url)->required();
-  app.add_option("--ca", load.ca, "file with the server's root")->required();
-  app.add_option("--token", load.token, "file with a bearer token")->required();
+  app.add_option("--url", load.target.url)->required();
+  app.add_option("--ca", load.target.ca, "file with the server's root")->required();
+  app.add_option("--token", load.target.token, "file with a bearer token")->required();
   app.add_option("--shape", load.shape)->check(CLI::IsMember({"jobs", "gang", "pods"}));
   app.add_option("--nodes", load.nodes)->check(CLI::PositiveNumber);
   app.add_option("--items", load.items)->check(CLI::PositiveNumber);

@@ -10,71 +10,16 @@ from the first submit to the last placement. The peers are built by tools/bootst
 """
 import argparse
 import json
-import os
 import pathlib
 import signal
-import socket
-import ssl
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
+
+from peer_processes import Kubernetes, Neap, free_port
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def cpu_seconds(process):
-    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-class Processes:
-    """What one side consists of; ended with it, by process id."""
-
-    def __init__(self, directory):
-        self.directory = pathlib.Path(directory)
-        self.started = []
-
-    def start(self, name, *command):
-        log = open(self.directory / f"{name}.log", "w")
-        process = subprocess.Popen([str(c) for c in command], stdout=log, stderr=subprocess.STDOUT)
-        self.started.append(process)
-        return process
-
-    def wait_for(self, what, ready, seconds=120):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if any(p.poll() is not None for p in self.started):
-                break
-            try:
-                if ready():
-                    return
-            except OSError:
-                pass
-            time.sleep(0.1)
-        logs = "\n".join(f"--- {f.name}\n" + "\n".join(f.read_text().splitlines()[-8:])
-                         for f in sorted(self.directory.glob("*.log")))
-        raise SystemExit(f"throughput_table: {what} did not get ready\n{logs}")
-
-    def cpu(self):
-        return sum(cpu_seconds(p) for p in self.started)
-
-    def stop(self):
-        for process in reversed(self.started):
-            process.terminate()
-        for process in reversed(self.started):
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def measure(processes, program, arguments):
@@ -98,17 +43,15 @@ def measure(processes, program, arguments):
 
 def run_neap(build, shape, nodes, items, scratch):
     with tempfile.TemporaryDirectory(dir=scratch, prefix="neap-") as directory:
-        processes = Processes(directory)
-        state = processes.directory / "state"
-        processes.start("neap", build / "neap", "server", "--state", state, "--listen", "127.0.0.1:0")
+        neap = Neap(directory, build)
         try:
-            processes.wait_for("neap server", lambda: (state / "ready").exists())
-            url = json.loads((state / "endpoints.json").read_text())["api"]
-            return measure(processes, build / "bench/throughput_bench",
-                           ["--url", url, "--ca", state / "ca.pem", "--token", state / "admin.token", "--shape", shape,
+            neap.start()
+            neap.processes.wait_for("neap server", neap.is_ready)
+            return measure(neap.processes, build / "bench/throughput_bench",
+                           ["--url", neap.url, "--ca", neap.ca, "--token", neap.token, "--shape", shape,
                             "--nodes", nodes, "--items", items])
         finally:
-            processes.stop()
+            neap.processes.stop()
 
 
 KUBECONFIG = """apiVersion: v1
@@ -129,50 +72,21 @@ clientConnection: {{kubeconfig: "{kubeconfig}", qps: 10000, burst: 20000}}
 def run_kubernetes(build, peers, nodes, items, scratch):
     with tempfile.TemporaryDirectory(dir=scratch, prefix="kubernetes-") as name:
         directory = pathlib.Path(name)
-        processes = Processes(directory)
-        client, peer, port = free_port(), free_port(), free_port()
-        url = f"https://127.0.0.1:{port}"
-        (directory / "tokens.csv").write_text('bench,bench,bench,"system:masters"\n')
-        (directory / "token").write_text("bench")
-        subprocess.run(["openssl", "genrsa", "-out", directory / "accounts.key", "2048"], check=True,
-                       capture_output=True)
-        certificates = directory / "certificates"
-        (directory / "kubeconfig").write_text(KUBECONFIG.format(url=url, ca=certificates / "apiserver.crt"))
+        server = Kubernetes(directory, peers)
+        (directory / "kubeconfig").write_text(KUBECONFIG.format(url=server.url, ca=server.ca))
         (directory / "scheduler.yaml").write_text(SCHEDULER.format(kubeconfig=directory / "kubeconfig"))
         try:
-            processes.start("etcd", peers / "etcd/etcd", "--data-dir", directory / "etcd", "--listen-client-urls",
-                            f"http://127.0.0.1:{client}", "--advertise-client-urls", f"http://127.0.0.1:{client}",
-                            "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--initial-advertise-peer-urls",
-                            f"http://127.0.0.1:{peer}", "--initial-cluster", f"default=http://127.0.0.1:{peer}",
-                            "--log-level", "warn")
-            processes.start("kube-apiserver", peers / "kubernetes/kubernetes", "kube-apiserver", "--etcd-servers",
-                            f"http://127.0.0.1:{client}", "--secure-port", port, "--bind-address", "127.0.0.1",
-                            "--cert-dir", certificates, "--token-auth-file", directory / "tokens.csv",
-                            "--authorization-mode", "RBAC", "--disable-admission-plugins",
-                            "ServiceAccount,TaintNodesByCondition", "--service-account-issuer", "https://bench.invalid",
-                            "--service-account-key-file", directory / "accounts.key",
-                            "--service-account-signing-key-file", directory / "accounts.key",
-                            "--service-cluster-ip-range", "10.0.0.0/24")
-
-            def is_ready():
-                if not (certificates / "apiserver.crt").exists():
-                    return False
-                context = ssl._create_unverified_context()
-                request = urllib.request.Request(url + "/api/v1/namespaces/default",
-                                                 headers={"Authorization": "Bearer bench"})
-                with urllib.request.urlopen(request, context=context, timeout=5) as reply:
-                    return reply.status == 200
-
-            processes.wait_for("kube-apiserver", is_ready)
-            processes.start("kube-scheduler", peers / "kubernetes/kubernetes", "kube-scheduler", "--config",
-                            directory / "scheduler.yaml", "--secure-port", free_port(), "--bind-address", "127.0.0.1",
-                            "--cert-dir", directory / "scheduler-certificates")
+            server.start()
+            server.processes.wait_for("kube-apiserver", server.is_ready)
+            server.processes.start("kube-scheduler", peers / "kubernetes/kubernetes", "kube-scheduler", "--config",
+                                   directory / "scheduler.yaml", "--secure-port", free_port(), "--bind-address",
+                                   "127.0.0.1", "--cert-dir", directory / "scheduler-certificates")
             time.sleep(3)
-            return measure(processes, build / "bench/throughput_bench",
-                           ["--url", url, "--ca", certificates / "apiserver.crt", "--token", directory / "token",
-                            "--shape", "pods", "--nodes", nodes, "--items", items])
+            return measure(server.processes, build / "bench/throughput_bench",
+                           ["--url", server.url, "--ca", server.ca, "--token", server.token, "--shape", "pods",
+                            "--nodes", nodes, "--items", items])
         finally:
-            processes.stop()
+            server.processes.stop()
 
 
 def main():

@@ -11,13 +11,16 @@ bool is_done(const api::TrainingJob& job) {
 
 }  // namespace
 
+void Agenda::note_victims(const api::Nomination& nomination) {
+  for (const auto& victim : nomination.victims)
+    if (const auto slash = victim.job.find('/'); slash != std::string::npos)
+      jobs_.insert({victim.job.substr(0, slash), victim.job.substr(slash + 1)});
+}
+
 void Agenda::note(const ObjectKey& key, const api::TrainingJob*, const api::TrainingJob* after) {
   jobs_.insert(key);
   if (after && (after->status.phase == "Reserved" || after->status.nomination)) promised_.insert(key);
-  if (after && after->status.nomination)
-    for (const auto& victim : after->status.nomination->victims)
-      if (const auto slash = victim.job.find('/'); slash != std::string::npos)
-        jobs_.insert({victim.job.substr(0, slash), victim.job.substr(slash + 1)});
+  if (after && after->status.nomination) note_victims(*after->status.nomination);
   // Others may wait for its outputs.
   if (!after || is_done(*after)) room_ = true;
 }
@@ -29,8 +32,16 @@ void Agenda::note(const ObjectKey& key, const api::Allocation* before, const api
     jobs_.insert(owner);
     if (!after) promised_.insert(owner);  // its job may make it anew
   }
+  if (known.spec.ownerKind == "InferenceService") replicas_ = true;
   sums_ = true;
   if (!after || is_ended(*after)) room_ = true;
+}
+
+void Agenda::note(const ObjectKey&, const api::InferenceService*, const api::InferenceService* after) {
+  replicas_ = true;
+  if (!after) room_ = true;
+  if (after)
+    for (const auto& [replica, nomination] : after->status.nominations) note_victims(nomination);
 }
 
 void Agenda::note(const ObjectKey& key, const api::Node*, const api::Node* after) {
@@ -104,6 +115,7 @@ Work Agenda::begin_pass(const ClusterState& picture, const Options& options, Mon
     jobs_.insert(waiting_.begin(), waiting_.end());
   }
   if (everything_ || room_) waiting_.clear();
+  out.replicas = std::exchange(replicas_, false) || everything_;
   everything_ = room_ = false;
   for (const auto& key : jobs_) waiting_.erase(key);
   out.jobs.assign(jobs_.begin(), jobs_.end());

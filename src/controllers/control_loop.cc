@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "internal/node_cache.h"
+#include "internal/queueing.h"
 #include "internal/reconciler.h"
 #include "internal/what_if.h"
 #include "neap/base/task_group.h"
@@ -223,6 +224,7 @@ Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
           .agenda = nullptr,
           .tasks = nullptr,
           .nodes = nullptr,
+          .queues = nullptr,
           .work = {}};
 }
 
@@ -239,6 +241,8 @@ Task<void> ControlLoop::Impl::pass() {
   view.tasks = &tasks;
   view.nodes = &nodes;
   view.work = agenda.begin_pass(picture, options, now);
+  QueueRound round_of_queues;
+  view.queues = &round_of_queues;
   jobs_looked_at += view.work.jobs.size();
   using Step = Task<Status> (*)(const Pass&);
   static constexpr std::pair<const char*, Step> kSteps[] = {

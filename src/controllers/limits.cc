@@ -139,8 +139,10 @@ std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners) {
                      .owner_name = std::string_view(entry.owner).substr(entry.owner.rfind('/') + 1),
                      .resources = &entry.resources});
   const auto add_promised = [&](const ObjectKey& key, const api::TrainingJob& job) {
+    // Not beside the place that it was given a moment ago.
     if (const auto* nomination = nomination_of(job);
-        nomination && !owners.contains("TrainingJob/" + key.namespace_ + "/" + key.name))
+        nomination && !reserved.contains({key.namespace_, member_name(key.name, job.status.epoch + 1, 0)}) &&
+        !owners.contains("TrainingJob/" + key.namespace_ + "/" + key.name))
       for (const auto& node : nomination->nodes)
         out.push_back({.project = key.namespace_,
                        .node = node,
@@ -161,6 +163,21 @@ std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners) {
                        .resources = &job.spec.resources});
     }
   };
+  for (const auto& [key, service] : pass.state.all<api::InferenceService>()) {
+    for (const auto& [allocation, nomination] : service.status.nominations) {
+      const auto* replica = pass.state.find<api::Allocation>(key.namespace_, allocation);
+      if (owners.contains("Replica/" + key.namespace_ + "/" + allocation) ||
+          reserved.contains({key.namespace_, allocation}) || (replica && holds_resources(*replica)))
+        continue;
+      for (const auto& node : nomination.nodes)
+        out.push_back({.project = key.namespace_,
+                       .node = node,
+                       .owner_kind = "InferenceService",
+                       .owner_name = key.name,
+                       .resources = &service.spec.resources,
+                       .is_nominated = true});
+    }
+  }
   if (pass.agenda) {
     for (const auto& key : pass.agenda->promised())
       if (const auto* job = pass.state.find<api::TrainingJob>(key.namespace_, key.name))

@@ -372,7 +372,8 @@ std::vector<Placement> place_jobs(const Pass& pass, std::span<const WaitingJob> 
   std::vector<Placement> out(jobs.size());
   std::vector<scheduler::Request> requests;
   std::vector<std::size_t> asked;
-  Owners owners;
+  // `settled` were given a place before in this call: what is held for them counts once.
+  Owners owners, settled;
   Decided decided;
   bool may_end_others = false;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
@@ -385,7 +386,10 @@ std::vector<Placement> place_jobs(const Pass& pass, std::span<const WaitingJob> 
     const auto owner = "TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name;
     if (nomination_of(job)) {
       // Its place is free for itself alone; and while others make room for it, nobody else is asked to.
-      out[i] = std::move(decide_all(pass, std::span(&*request, 1), {owner}, &decided).front());
+      auto own = settled;
+      own.insert(owner);
+      out[i] = std::move(decide_all(pass, std::span(&*request, 1), own, &decided).front());
+      if (out[i].placed) settled = std::move(own);
       continue;
     }
     may_end_others = may_end_others || request->priority > 0;
@@ -393,6 +397,7 @@ std::vector<Placement> place_jobs(const Pass& pass, std::span<const WaitingJob> 
     asked.push_back(i);
     owners.insert(owner);
   }
+  owners.merge(settled);
   auto placements = decide_all(pass, requests, owners, &decided, may_end_others);
   for (std::size_t i = 0; i < asked.size(); ++i) out[asked[i]] = std::move(placements[i]);
   return out;
@@ -418,7 +423,14 @@ Result<scheduler::Request> replica_request(const Pass& pass, const api::Inferenc
   request.each = to_scheduler(service.spec.resources);
   request.interruption = scheduler::InterruptionClass::kNever;
   request.priority_class = service.spec.priorityClass;
-  request.priority = priority_of(pass.state, service.spec.priorityClass).value;
+  const auto priority = priority_of(pass.state, service.spec.priorityClass);
+  request.priority = priority.value;
+  request.may_preempt = priority.may_preempt;
+  request.queue = queue_of(pass.state, service);
+  if (!request.queue.empty() && !pass.state.find<api::Queue>("", request.queue))
+    return fail(Code::kFailedPrecondition, "placement.queue",
+                fmt::format("waits: queue {} does not exist; create it, or name one that does in spec.queue",
+                            request.queue));
   if (is_anywhere) return request;
   request.pinned_site = site->metadata.name;
   if (service.spec.latencyTarget.count() > 0 && place.role == "active") {
@@ -428,15 +440,29 @@ Result<scheduler::Request> replica_request(const Pass& pass, const api::Inferenc
   return request;
 }
 
-Placement place_service_replica(const Pass& pass, const api::InferenceService& service,
-                                const api::ServicePlace& place, std::int64_t replica) {
-  const auto request = replica_request(pass, service, place, replica);
-  if (!request) {
-    Placement out;
-    out.message = request.error().message;
-    return out;
+std::vector<Placement> place_replicas(const Pass& pass, const api::InferenceService& service,
+                                      std::span<const Replica> replicas) {
+  std::vector<Placement> out(replicas.size());
+  std::vector<scheduler::Request> requests;
+  std::vector<std::size_t> asked;
+  Owners owners;
+  // While others make room for it, nobody else is asked to.
+  bool may_end_others = true;
+  for (std::size_t i = 0; i < replicas.size(); ++i) {
+    owners.insert("Replica/" + service.metadata.namespace_ + "/" + replicas[i].name);
+    may_end_others = may_end_others && !service.status.nominations.contains(replicas[i].name);
+    auto request = replica_request(pass, service, *replicas[i].place, replicas[i].index);
+    if (!request) {
+      out[i].message = request.error().message;
+      continue;
+    }
+    requests.push_back(*std::move(request));
+    asked.push_back(i);
   }
-  return decide_one(pass, *request);
+  may_end_others = may_end_others && !requests.empty() && requests.front().priority > 0;
+  auto placements = decide_all(pass, requests, owners, nullptr, may_end_others);
+  for (std::size_t i = 0; i < asked.size(); ++i) out[asked[i]] = std::move(placements[i]);
+  return out;
 }
 
 Result<api::Allocation> collect_allocation(const Pass& pass, const api::Dataset& dataset,

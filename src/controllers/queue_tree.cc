@@ -64,11 +64,9 @@ api::QueueQuota to_quota(const Amounts& amounts, const std::vector<std::string>&
   return out;
 }
 
-std::string queue_of(const ClusterState& state, const api::TrainingJob& job) {
-  const auto& named = job.spec.queue;
-  const bool is_lenient = named == "default" || job.metadata.labels.contains("neap.dev/pod-group");
-  if (!named.empty() && (!is_lenient || state.find<api::Queue>("", named))) return named;
-  const auto& project = job.metadata.namespace_;
+namespace {
+
+std::string default_queue_of(const ClusterState& state, const std::string& project) {
   std::string for_all;
   for (const auto& [key, queue] : state.all<api::Queue>())
     for (const auto& one : queue.spec.defaultForProjects) {
@@ -76,6 +74,20 @@ std::string queue_of(const ClusterState& state, const api::TrainingJob& job) {
       if (one == "*" && for_all.empty()) for_all = key.name;
     }
   return for_all;
+}
+
+}  // namespace
+
+std::string queue_of(const ClusterState& state, const api::TrainingJob& job) {
+  const auto& named = job.spec.queue;
+  const bool is_lenient = named == "default" || job.metadata.labels.contains("neap.dev/pod-group");
+  if (!named.empty() && (!is_lenient || state.find<api::Queue>("", named))) return named;
+  return default_queue_of(state, job.metadata.namespace_);
+}
+
+std::string queue_of(const ClusterState& state, const api::InferenceService& service) {
+  return service.spec.queue.empty() ? default_queue_of(state, service.metadata.namespace_)
+                                    : service.spec.queue;
 }
 
 std::vector<scheduler::Queue> queues_of(const Pass& pass, const std::vector<Holding>& holdings) {
@@ -126,11 +138,15 @@ ShareTree share_tree(const Pass& pass, const std::vector<Holding>& holdings) {
                       .is_fifo = queue.spec.order == api::QueueOrder::kFifo,
                       .ageing = queue.spec.ageing});
   ShareTree tree(models, std::move(capacity), std::move(queues));
+  const auto charge = [&](const auto* owner, const Holding& holding) {
+    if (owner) tree.charge(queue_of(pass.state, *owner), amounts_of(tree, *holding.resources));
+  };
   for (const auto& holding : holdings) {
-    if (holding.owner_kind != "TrainingJob") continue;
-    const auto* job =
-        pass.state.find<api::TrainingJob>(std::string(holding.project), std::string(holding.owner_name));
-    if (job) tree.charge(queue_of(pass.state, *job), amounts_of(tree, *holding.resources));
+    const std::string project(holding.project), name(holding.owner_name);
+    if (holding.owner_kind == "TrainingJob")
+      charge(pass.state.find<api::TrainingJob>(project, name), holding);
+    else if (holding.owner_kind == "InferenceService")
+      charge(pass.state.find<api::InferenceService>(project, name), holding);
   }
   return tree;
 }

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "internal/preemption.h"
+#include "internal/replicas.h"
 #include "neap/scheduler/backfill.h"
 
 namespace neap::controllers {
@@ -97,14 +98,16 @@ struct QuotaHold {
 };
 
 struct Waiting {
-  const api::TrainingJob* job = nullptr;
+  ObjectKey key;  // of the job, or of the replica's allocation
+  bool is_replica = false;
   scheduler::Request request;
   std::string queue;
 };
 
+// A gang, or one replica of a service.
 struct Running {
   ObjectKey key;
-  const api::TrainingJob* job = nullptr;
+  bool is_replica = false, is_stopping = false;
   std::string queue;
   Amounts amounts;
   std::vector<scheduler::Release> parts;
@@ -123,7 +126,15 @@ class Round {
 
  private:
   void read_running();
+  void add_gang(const ObjectKey& key, const api::TrainingJob& job, Running gang);
+  void add_replica(const Holding& holding, const api::InferenceService& service,
+                   const std::set<ObjectKey>& spare);
+  void count_running(Running running, scheduler::RunningWork work);
   void read_waiting();
+  void read_waiting_replicas();
+  std::map<ObjectKey, Placement>& placements_like(const Waiting& waiting) {
+    return waiting.is_replica ? out_.replicas : out_.placements;
+  }
   bool use_project(const std::string& project);
   void decide(std::size_t index, scheduler::AdmissionOrder& order);
   void start(std::size_t index, scheduler::AdmissionOrder& order, const scheduler::Decision& decision);
@@ -132,10 +143,7 @@ class Round {
   void wait_for_quota(std::size_t index, const scheduler::AdmissionVerdict& verdict);
   const QuotaHold* find_hold_against(std::size_t index) const;
   std::string hold_quota(std::size_t index);
-  bool is_stopping(std::size_t running) const {
-    return running_[running].job->status.phase == "Draining" ||
-           out_.reclaimed.contains(running_[running].key);
-  }
+  bool is_stopping(std::size_t running) const { return running_[running].is_stopping; }
   bool fits_without(const std::vector<std::size_t>& victims, std::size_t index);
   std::string reclaim(std::size_t index);
   std::string end(const std::vector<std::size_t>& victims, std::size_t index);
@@ -167,48 +175,121 @@ class Round {
   QueueRound out_;
 };
 
+scheduler::Release part_of(const Holding& holding) {
+  MilliAccelerators devices;
+  for (const auto& [model, amount] : holding.resources->accelerators) devices += amount;
+  return {.node = std::string(holding.node),
+          .cores = holding.resources->cpu,
+          .memory = holding.resources->memory,
+          .accelerators = devices,
+          .devices = {},
+          .ends = {}};
+}
+
+void Round::count_running(Running running, scheduler::RunningWork work) {
+  ++out_.queues[running.queue].running;
+  may_reclaim_ = may_reclaim_ || running.is_stopping ||
+                 std::ranges::any_of(tree_.borrowed(running.queue), [](auto amount) { return amount > 0; });
+  if (running.is_stopping) after_reclaim_.release(running.queue, running.amounts);
+  work.id = running.key.namespace_ + "/" + running.key.name;
+  work.queue = running.queue;
+  work.amounts = running.amounts;
+  work.may_end = work.may_end && !running.is_stopping;
+  works_.push_back(std::move(work));
+  running_.push_back(std::move(running));
+}
+
+void Round::add_gang(const ObjectKey& key, const api::TrainingJob& job, Running gang) {
+  gang.key = key;
+  gang.queue = queue_of(pass_.state, job);
+  gang.is_stopping = job.status.phase == "Draining";
+  const auto priority = priority_of(pass_.state, job.spec.priorityClass);
+  count_running(std::move(gang), {.id = {},
+                                  .queue = {},
+                                  .amounts = {},
+                                  .priority = priority.value,
+                                  .lost = lost_work(job, now_),
+                                  .may_end = priority.never_may_fall ||
+                                             job.spec.interruption != api::InterruptionClass::kNever});
+}
+
+// A replica can end alone, and nothing of what it did is done again.
+void Round::add_replica(const Holding& holding, const api::InferenceService& service,
+                        const std::set<ObjectKey>& spare) {
+  Running replica;
+  replica.key = holding.allocation ? key_of(*holding.allocation)
+                                   : ObjectKey{std::string(holding.project), std::string(holding.owner_name)};
+  replica.is_replica = true;
+  replica.is_stopping = holding.allocation && holding.allocation->spec.desired == "Stop";
+  replica.queue = queue_of(pass_.state, service);
+  replica.amounts = amounts_of(tree_, *holding.resources);
+  replica.parts.push_back(part_of(holding));
+  const auto priority = priority_of(pass_.state, service.spec.priorityClass);
+  const bool may_end = holding.allocation && (priority.never_may_fall || spare.contains(replica.key));
+  count_running(
+      std::move(replica),
+      {.id = {}, .queue = {}, .amounts = {}, .priority = priority.value, .lost = 0, .may_end = may_end});
+}
+
 void Round::read_running() {
   std::map<ObjectKey, Running> gangs;
+  std::map<const api::InferenceService*, std::set<ObjectKey>> spare;
   for (const auto& holding : holdings_) {
+    if (holding.is_nominated) continue;
     const ObjectKey key{std::string(holding.project), std::string(holding.owner_name)};
+    if (holding.owner_kind == "InferenceService") {
+      const auto* service = pass_.state.find<api::InferenceService>(key.namespace_, key.name);
+      if (!service) continue;
+      const auto [at, is_new] = spare.try_emplace(service);
+      if (is_new) at->second = spare_replicas(pass_, *service);
+      add_replica(holding, *service, at->second);
+      continue;
+    }
     const auto* job = holding.owner_kind == "TrainingJob"
                           ? pass_.state.find<api::TrainingJob>(key.namespace_, key.name)
                           : nullptr;
-    if (!job || holding.is_nominated) continue;
-    MilliAccelerators devices;
-    for (const auto& [model, amount] : holding.resources->accelerators) devices += amount;
-    scheduler::Release part{.node = std::string(holding.node),
-                            .cores = holding.resources->cpu,
-                            .memory = holding.resources->memory,
-                            .accelerators = devices,
-                            .devices = {},
-                            .ends = {}};
+    if (!job) continue;
+    auto part = part_of(holding);
     auto& gang = gangs[key];
-    gang.key = key;
-    gang.job = job;
     gang.ends = part.ends = expected_end(*job, now_);
     const auto more = amounts_of(tree_, *holding.resources);
     gang.amounts.resize(more.size(), 0);
     for (std::size_t axis = 0; axis < more.size(); ++axis) gang.amounts[axis] += more[axis];
     gang.parts.push_back(std::move(part));
   }
-  for (auto& [key, gang] : gangs) {
-    gang.queue = queue_of(pass_.state, *gang.job);
-    ++out_.queues[gang.queue].running;
-    const bool is_ending = gang.job->status.phase == "Draining";
-    may_reclaim_ = may_reclaim_ || is_ending ||
-                   std::ranges::any_of(tree_.borrowed(gang.queue), [](auto amount) { return amount > 0; });
-    if (is_ending) after_reclaim_.release(gang.queue, gang.amounts);
-    const auto priority = priority_of(pass_.state, gang.job->spec.priorityClass);
-    works_.push_back(
-        {.id = key.namespace_ + "/" + key.name,
-         .queue = gang.queue,
-         .amounts = gang.amounts,
-         .priority = priority.value,
-         .lost = lost_work(*gang.job, now_),
-         .may_end = !is_ending && (priority.never_may_fall ||
-                                   gang.job->spec.interruption != api::InterruptionClass::kNever)});
-    running_.push_back(std::move(gang));
+  for (auto& [key, gang] : gangs)
+    add_gang(key, *pass_.state.find<api::TrainingJob>(key.namespace_, key.name), std::move(gang));
+}
+
+void Round::read_waiting_replicas() {
+  for (const auto& [service_key, service] : pass_.state.all<api::InferenceService>()) {
+    const auto queue = queue_of(pass_.state, service);
+    const bool may_fall = priority_of(pass_.state, service.spec.priorityClass).never_may_fall;
+    std::map<const api::ServicePlace*, std::int64_t> asked;
+    for (const auto& replica : replicas_without_place(pass_, service)) {
+      const ObjectKey key{service_key.namespace_, replica.name};
+      auto& standing = out_.queues[queue];
+      ++standing.waiting;
+      auto request = replica_request(pass_, service, *replica.place, replica.index);
+      if (!request) {
+        Placement placement;
+        placement.message = request.error().message;
+        ++standing.waiting_for["other"];
+        out_.replicas.emplace(key, std::move(placement));
+        continue;
+      }
+      request->id = key.namespace_ + "/" + key.name;
+      // Those that a lender could not get back start as of right.
+      const bool is_spare = asked[replica.place]++ + replicas_at(pass_, service, *replica.place) >=
+                            least_replicas(*replica.place);
+      pending_.push_back({.id = request->id,
+                          .queue = queue,
+                          .amounts = amounts_of(tree_, service.spec.resources),
+                          .priority = request->priority,
+                          .since = waiting_since(pass_, service),
+                          .may_borrow = may_fall || is_spare});
+      waiting_.push_back({.key = key, .is_replica = true, .request = *std::move(request), .queue = queue});
+    }
   }
 }
 
@@ -237,7 +318,7 @@ void Round::read_waiting() {
                         .priority = request->priority,
                         .since = waiting_since(job),
                         .may_borrow = job.spec.interruption != api::InterruptionClass::kNever});
-    waiting_.push_back({.job = &job, .request = *std::move(request), .queue = queue});
+    waiting_.push_back({.key = key, .is_replica = false, .request = *std::move(request), .queue = queue});
   }
 }
 
@@ -305,7 +386,7 @@ void Round::wait(std::size_t index, std::string_view reason, Placement placement
     if (!note.empty()) queue["note"] = note;
     placement.explanation.as_object()["queue"] = std::move(queue);
   }
-  out_.placements.insert_or_assign(key_of(*waiting.job), std::move(placement));
+  placements_like(waiting).insert_or_assign(waiting.key, std::move(placement));
   if (is_final && position > 0) {
     const auto* rules = pass_.state.find<api::Queue>("", waiting.queue);
     if ((rules && !rules->spec.backfill) || ++misses_[waiting.queue] >= kMissesMax)
@@ -361,11 +442,13 @@ std::string Round::end(const std::vector<std::size_t>& victims, std::size_t inde
   for (const auto i : victims) {
     names.push_back(works_[i].id);
     works_[i].may_end = false;
+    running_[i].is_stopping = true;
     after_reclaim_.release(running_[i].queue, running_[i].amounts);
-    out_.reclaimed.emplace(
-        running_[i].key,
-        fmt::format("gives back what queue {} borrowed: job {} of queue {} has a right to it",
-                    running_[i].queue, waiting_[index].request.id, waiting_[index].queue));
+    (running_[i].is_replica ? out_.reclaimed_replicas : out_.reclaimed)
+        .emplace(running_[i].key,
+                 fmt::format("gives back what queue {} borrowed: {} {} of queue {} has a right to it",
+                             running_[i].queue, waiting_[index].is_replica ? "replica" : "job",
+                             waiting_[index].request.id, waiting_[index].queue));
   }
   if (names.empty()) {
     for (std::size_t i = 0; i < running_.size() && names.size() < 3; ++i)
@@ -423,7 +506,7 @@ std::string Round::reclaim(std::size_t index) {
 
 void Round::wait_for_quota(std::size_t index, const scheduler::AdmissionVerdict& verdict) {
   const auto& work = pending_[index];
-  if (verdict.admission == Admission::kReclaims && use_project(waiting_[index].job->metadata.namespace_)) {
+  if (verdict.admission == Admission::kReclaims && use_project(waiting_[index].key.namespace_)) {
     if (const auto said = reclaim(index); !said.empty()) {
       wait(index, "reclaim", refusal(index, "queue.reclaim", verdict.sentence), true, said);
       return;
@@ -436,7 +519,7 @@ void Round::wait_for_quota(std::size_t index, const scheduler::AdmissionVerdict&
     const auto reachable = tree_.reachable(work.queue);
     for (std::size_t axis = 0; axis < reachable.size(); ++axis)
       if (work.amounts[axis] > std::max<std::int64_t>(0, reachable[axis]) && queue->spec.parent.empty() &&
-          use_project(waiting_[index].job->metadata.namespace_)) {
+          use_project(waiting_[index].key.namespace_)) {
         auto tried = *board_;
         if (!tried.place(waiting_[index].request).is_placed) break;
         placement.explanation.as_object()["wouldFit"] = JsonArray{JsonObject{
@@ -473,7 +556,7 @@ void Round::start(std::size_t index, scheduler::AdmissionOrder& order, const sch
       }
     placement.explanation.as_object()["queue"] = std::move(queue);
   }
-  out_.placements.insert_or_assign(key_of(*waiting_[index].job), std::move(placement));
+  placements_like(waiting_[index]).insert_or_assign(waiting_[index].key, std::move(placement));
 }
 
 void Round::decide(std::size_t index, scheduler::AdmissionOrder& order) {
@@ -495,7 +578,17 @@ void Round::decide(std::size_t index, scheduler::AdmissionOrder& order) {
          true);
     return;
   }
-  const auto& project = waiting_[index].job->metadata.namespace_;
+  // What stops for somebody's right is not lent again before all of it is there.
+  if (verdict.admission == Admission::kBorrows && !promised_.empty() &&
+      !may_start(after_reclaim_.judge(work.queue, work.amounts, work.may_borrow).admission)) {
+    wait(index, "turn",
+         refusal(index, "queue.promised",
+                 fmt::format("queue {}: would borrow what {} gets back", work.queue,
+                             waiting_[promised_.front()].request.id)),
+         true);
+    return;
+  }
+  const auto& project = waiting_[index].key.namespace_;
   if (!use_project(project)) {
     Placement placement;
     placement.message = projects_.at(project).error().message;
@@ -536,6 +629,7 @@ void Round::decide(std::size_t index, scheduler::AdmissionOrder& order) {
 QueueRound Round::run() {
   read_running();
   read_waiting();
+  read_waiting_replicas();
   scheduler::AdmissionOrder order(tree_, pending_, now_);
   order_ = &order;
   while (const auto index = order.next()) {
@@ -543,7 +637,7 @@ QueueRound Round::run() {
       decide(*index, order);
     } else {
       if (pass_.agenda && starts_ > 0)
-        pass_.agenda->look_again(key_of(*waiting_[*index].job), pass_.now() + pass_.options.settle);
+        pass_.agenda->look_again(waiting_[*index].key, pass_.now() + pass_.options.settle);
       break;
     }
   }
@@ -580,14 +674,16 @@ bool asks_for_place(const Pass& pass, const api::TrainingJob& job) {
              {job.metadata.namespace_, member_name(job.metadata.name, job.status.epoch + 1, 0)});
 }
 
-QueueRound plan_queues(const Pass& pass) {
-  const auto& jobs = pass.state.all<api::TrainingJob>();
-  const bool is_needed =
-      !pass.state.all<api::Queue>().empty() || std::ranges::any_of(jobs, [&](const auto& entry) {
-        return !entry.second.spec.queue.empty() && !queue_of(pass.state, entry.second).empty() &&
-               has_no_place(entry.second);
-      });
-  return is_needed ? Round(pass).run() : QueueRound{};
+bool has_queues(const ClusterState& state) {
+  return !state.all<api::Queue>().empty() ||
+         std::ranges::any_of(state.all<api::InferenceService>(),
+                             [](const auto& entry) { return !entry.second.spec.queue.empty(); }) ||
+         std::ranges::any_of(state.all<api::TrainingJob>(), [&](const auto& entry) {
+           return !entry.second.spec.queue.empty() && !queue_of(state, entry.second).empty() &&
+                  has_no_place(entry.second);
+         });
 }
+
+QueueRound plan_queues(const Pass& pass) { return has_queues(pass.state) ? Round(pass).run() : QueueRound{}; }
 
 }  // namespace neap::controllers

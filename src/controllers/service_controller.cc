@@ -7,8 +7,11 @@
 
 #include <algorithm>
 
+#include "internal/event.h"
 #include "internal/placement.h"
-#include "internal/reconciler.h"
+#include "internal/preemption.h"
+#include "internal/queueing.h"
+#include "internal/replicas.h"
 
 namespace neap::controllers {
 namespace {
@@ -17,40 +20,6 @@ using api::Allocation;
 using api::InferenceService;
 using api::ModelVersion;
 using api::ServicePlace;
-
-struct Replica {
-  const ServicePlace* place = nullptr;
-  std::int64_t index = 0;  // over all places
-  std::string name, site;
-  const Allocation* allocation = nullptr;  // newest that is not ended
-};
-
-std::vector<Replica> wanted_replicas(const Pass& pass, const InferenceService& s) {
-  std::vector<Replica> out;
-  std::int64_t index = 0;
-  for (const auto& place : s.spec.places) {
-    const auto* site = pass.state.resolve_site(place.site);
-    for (std::int64_t i = 0; i < place.replicas; ++i) {
-      Replica r;
-      r.place = &place;
-      r.index = index++;
-      const bool is_anywhere = place.site == kAnySite;
-      r.site = site ? site->metadata.name : place.site;
-      r.name = fmt::format("{}-{}-{}", s.metadata.name, is_anywhere ? "any" : r.site, i);
-      if (const auto* a = pass.state.find<Allocation>(s.metadata.namespace_, r.name); a && !is_ended(*a)) {
-        r.allocation = a;
-        if (is_anywhere) r.site = a->spec.site;
-      }
-      out.push_back(std::move(r));
-    }
-  }
-  return out;
-}
-
-bool is_canary(const InferenceService& s, const Replica& r) {
-  if (!s.spec.canary.site.empty()) return r.site == s.spec.canary.site || r.place->site == s.spec.canary.site;
-  return r.index == 0;
-}
 
 bool serves(const Replica& r, const std::string& version) {
   return r.allocation && r.allocation->status.phase == "Running" &&
@@ -93,25 +62,8 @@ Result<api::ServeWork> serve_work(const Pass& pass, const InferenceService& s, c
   return work;
 }
 
-Task<Status> create_replica(const Pass& pass, InferenceService& s, const Replica& r,
-                            const std::string& version, std::string& message) {
-  auto work = serve_work(pass, s, version);
-  if (!work) {
-    message = work.error().message;
-    co_return ok();
-  }
-  if (const auto* ended = pass.state.find<Allocation>(s.metadata.namespace_, r.name)) {
-    // Ended under this name: make room for its successor.
-    client::TypedClient<Allocation> client(pass.client);
-    co_return tolerate_races(co_await client.remove(pass.ctx, s.metadata.namespace_, ended->metadata.name));
-  }
-  if (pass.reserved.entries().contains({s.metadata.namespace_, r.name})) co_return ok();  // made a moment ago
-  const auto placement = place_service_replica(pass, s, *r.place, r.index);
-  if (!placement.explanation.is_null()) s.status.explanation = placement.explanation;
-  if (!placement.placed) {
-    message = fmt::format("{}: {}", r.site, placement.message);
-    co_return ok();
-  }
+Task<Status> create_replica(const Pass& pass, const InferenceService& s, const Replica& r,
+                            api::ServeWork work, const Placement& placement) {
   Allocation out;
   out.metadata.name = r.name;
   out.metadata.namespace_ = s.metadata.namespace_;
@@ -126,7 +78,7 @@ Task<Status> create_replica(const Pass& pass, InferenceService& s, const Replica
   out.spec.resources = s.spec.resources;
   out.spec.interruption = api::InterruptionClass::kNever;
   out.spec.level = s.spec.defaultLevel;
-  out.spec.serve = std::move(*work);
+  out.spec.serve = std::move(work);
   NEAP_CO_TRY_VOID(co_await pass.decisions(
       Json{{"time", format_rfc3339(pass.wall(), 3)},
            {"object", "inferenceservice/" + s.metadata.namespace_ + "/" + s.metadata.name},
@@ -200,21 +152,6 @@ void enter(InferenceService& s, std::string phase, std::string message, WallTime
   if (s.status.phase != phase) s.status.phaseSince = now;
   s.status.phase = std::move(phase);
   s.status.message = std::move(message);
-}
-
-// The version each replica should answer with, and the shadow of the canary, for the current phase.
-struct Target {
-  std::string version, shadow;
-  bool create = true;
-};
-Target target_of(const InferenceService& s, const Replica& r) {
-  const auto& st = s.status;
-  const auto& next = s.spec.modelVersion;
-  if (st.phase == "Complete" || st.phase == "Expanding") return {next, "", true};
-  if (st.phase == "RollingBack" || st.phase == "RolledBack")
-    return {st.activeVersion, "", !st.activeVersion.empty()};
-  if (st.activeVersion.empty()) return {next, "", is_canary(s, r)};  // first rollout: the canary alone
-  return {st.activeVersion, is_canary(s, r) ? next : "", true};
 }
 
 void advance_rollout(InferenceService& s, const std::vector<Replica>& replicas, WallTime now) {
@@ -308,9 +245,113 @@ void summarise(InferenceService& s, const Pass& pass, const std::vector<Replica>
                       .reason = st.readyReplicas > 0 ? "ReplicasServe" : "NoReplica",
                       .message = fmt::format("{} of {} replicas serve", st.readyReplicas, replicas.size())},
                      pass.wall());
+  const auto placed =
+      std::int64_t(std::ranges::count_if(replicas, [](const auto& r) { return r.allocation != nullptr; }));
+  const bool is_all = placed == std::int64_t(replicas.size());
+  api::set_condition(st.conditions,
+                     {.type = "Placed",
+                      .status = is_all ? "True" : "False",
+                      .reason = is_all ? "AllHaveAPlace" : "WaitForAPlace",
+                      .message = fmt::format("{} of {} replicas have a place", placed, replicas.size())},
+                     pass.wall());
 }
 
-Task<Status> reconcile_service(const Pass& pass, const InferenceService& before) {
+// What one pass does about the replicas of a service that have no place.
+class Placing {
+ public:
+  Placing(const Pass& pass, InferenceService& service) : pass_(pass), service_(service) {}
+
+  Task<Status> place(std::vector<Replica> replicas) {
+    const auto placements = place_replicas(pass_, service_, replicas);
+    for (std::size_t i = 0; i < replicas.size(); ++i)
+      NEAP_CO_TRY_VOID(co_await follow(replicas[i], placements[i]));
+    co_return ok();
+  }
+  // As the round over the queues decided; what it did not come to waits for the next one.
+  Task<Status> follow_round(std::vector<Replica> replicas, const QueueRound& round) {
+    for (const auto& replica : replicas) {
+      const auto decided = round.replicas.find({service_.metadata.namespace_, replica.name});
+      if (decided == round.replicas.end()) continue;
+      NEAP_CO_TRY_VOID(co_await follow(replica, decided->second));
+    }
+    co_return ok();
+  }
+  const std::string& why_waiting() const { return why_; }
+
+ private:
+  Task<Status> follow(const Replica& replica, const Placement& placement) {
+    if (!placement.explanation.is_null()) service_.status.explanation = placement.explanation;
+    if (!placement.placed) {
+      const auto before = std::exchange(service_.status.message, {});
+      NEAP_CO_TRY_VOID(co_await nominate(pass_, service_, replica.name, placement));
+      why_ = fmt::format("{}: {}", replica.site,
+                         service_.status.message.empty() ? placement.message : service_.status.message);
+      service_.status.message = before;
+      co_return ok();
+    }
+    service_.status.nominations.erase(replica.name);
+    auto work = serve_work(pass_, service_, target_of(service_, replica).version);
+    if (!work) {
+      why_ = work.error().message;
+      co_return ok();
+    }
+    co_return co_await create_replica(pass_, service_, replica, *std::move(work), placement);
+  }
+
+  const Pass& pass_;
+  InferenceService& service_;
+  std::string why_;
+};
+
+// Ended under this name: makes room for its successor.
+Task<Status> clear_ended(const Pass& pass, const InferenceService& s, const std::vector<Replica>& replicas) {
+  client::TypedClient<Allocation> client(pass.client);
+  for (const auto& r : replicas)
+    if (!r.allocation && pass.state.find<Allocation>(s.metadata.namespace_, r.name))
+      NEAP_CO_TRY_VOID(tolerate_races(co_await client.remove(pass.ctx, s.metadata.namespace_, r.name)));
+  co_return ok();
+}
+
+// Replicas that make room: for work of a higher priority, and for queues that theirs borrowed from.
+Task<Status> stop_replicas(const Pass& pass, const InferenceService& s, const std::vector<Replica>& replicas,
+                           const Claims& claims) {
+  for (const auto& r : replicas) {
+    if (!r.allocation || r.allocation->spec.desired == "Stop") continue;
+    const auto key = key_of(*r.allocation);
+    std::string why;
+    if (const auto claim = claims.replicas.find(key); claim != claims.replicas.end())
+      why = claim->second.victim->message;
+    if (pass.queues)
+      if (const auto told = pass.queues->reclaimed_replicas.find(key);
+          told != pass.queues->reclaimed_replicas.end())
+        why = told->second;
+    if (why.empty()) continue;
+    const auto message = fmt::format("replica {} stops: {}", r.name, why);
+    NEAP_CO_TRY_VOID(co_await pass.decisions(
+        Json{{"time", format_rfc3339(pass.wall(), 3)},
+             {"object", "inferenceservice/" + s.metadata.namespace_ + "/" + s.metadata.name},
+             {"uid", s.metadata.uid},
+             {"replica", r.name},
+             {"message", message}}));
+    auto next = *r.allocation;
+    next.spec.desired = "Stop";
+    NEAP_CO_TRY_VOID(co_await write_spec(pass, std::move(next)));
+    NEAP_CO_TRY_VOID(co_await tell(pass, {.name = fmt::format("{}.{}.stops", r.name.substr(0, 180),
+                                                              r.allocation->metadata.resourceVersion),
+                                          .component = "neap-scheduler",
+                                          .reason = "ReplicaStops",
+                                          .message = message.substr(0, 1024),
+                                          .is_warning = true,
+                                          .api_version = fmt::format("{}/{}", api::kGroup, api::kVersion),
+                                          .kind = "InferenceService",
+                                          .namespace_ = s.metadata.namespace_,
+                                          .object = s.metadata.name,
+                                          .uid = s.metadata.uid}));
+  }
+  co_return ok();
+}
+
+Task<Status> reconcile_service(const Pass& pass, const InferenceService& before, const Claims& claims) {
   auto s = before;
   auto& st = s.status;
   const auto replicas = wanted_replicas(pass, s);
@@ -325,17 +366,29 @@ Task<Status> reconcile_service(const Pass& pass, const InferenceService& before)
   } else {
     advance_rollout(s, replicas, now);
   }
-  std::string waiting;
+  NEAP_CO_TRY_VOID(co_await clear_ended(pass, s, replicas));
+  NEAP_CO_TRY_VOID(co_await stop_replicas(pass, s, replicas, claims));
+  std::vector<Replica> held;
   for (const auto& r : replicas) {
     const auto target = target_of(s, r);
-    if (target.version.empty()) continue;
-    if (!r.allocation) {
-      if (target.create) NEAP_CO_TRY_VOID(co_await create_replica(pass, s, r, target.version, waiting));
-      continue;
-    }
-    NEAP_CO_TRY_VOID(co_await point_replica(pass, s, replicas, r, target.version, target.shadow));
+    if (r.allocation && !target.version.empty() && r.allocation->spec.desired != "Stop")
+      NEAP_CO_TRY_VOID(co_await point_replica(pass, s, replicas, r, target.version, target.shadow));
+    if (!r.allocation && st.nominations.contains(r.name) && target.create) held.push_back(r);
   }
-  if (!waiting.empty() && st.phase != "RolledBack") st.message = waiting;
+  std::erase_if(st.nominations, [&](const auto& one) {
+    return std::ranges::none_of(held, [&](const auto& r) { return r.name == one.first; });
+  });
+  Placing placing(pass, s);
+  auto without = replicas_without_place(pass, s);
+  if (!held.empty()) {
+    NEAP_CO_TRY_VOID(co_await placing.place(std::move(held)));
+  }
+  if (pass.queues && pass.queues->is_made) {
+    NEAP_CO_TRY_VOID(co_await placing.follow_round(std::move(without), *pass.queues));
+  } else if (!without.empty() && !has_queues(pass.state)) {
+    NEAP_CO_TRY_VOID(co_await placing.place(std::move(without)));
+  }
+  if (!placing.why_waiting().empty() && st.phase != "RolledBack") st.message = placing.why_waiting();
   for (const auto* a :
        pass.state.allocations_of(s.metadata.namespace_, "InferenceService", s.metadata.name)) {
     if (std::ranges::any_of(replicas, [&](const auto& r) { return r.name == a->metadata.name; })) continue;
@@ -352,9 +405,10 @@ Task<Status> reconcile_service(const Pass& pass, const InferenceService& before)
 
 Task<Status> reconcile_services(const Pass& pass) {
   Status first_error;
+  const auto claims = claims_of(pass);
   for (const auto& [key, service] : pass.state.all<InferenceService>()) {
     if (service.metadata.deletionTimestamp) continue;
-    auto status = co_await reconcile_service(pass, service);
+    auto status = co_await reconcile_service(pass, service, claims);
     if (!status && first_error) first_error = fail(std::move(status).error(), "inferenceservice/" + key.name);
   }
   co_return first_error;

@@ -277,9 +277,8 @@ void close_run(TrainingJob& job, const Members& members, const Claim* claim, Wal
   } else {
     job.status.interruptions += 1;
     job.status.message =
-        claim ? fmt::format("run {} made room for {}/{}; goes on from checkpoint step {} where there is room",
-                            job.status.epoch, claim->preemptor->metadata.namespace_,
-                            claim->preemptor->metadata.name, job.status.checkpoint.step)
+        claim ? fmt::format("run {} made room for {}; goes on from checkpoint step {} where there is room",
+                            job.status.epoch, claim->claimant, job.status.checkpoint.step)
               : fmt::format("run {} was interrupted; going on from checkpoint step {}", job.status.epoch,
                             job.status.checkpoint.step);
   }
@@ -515,6 +514,8 @@ Task<void> follow_round(const Pass& pass, const QueueRound& queues, Outcome& out
 Task<Status> reconcile_training(const Pass& pass) {
   Outcome outcome;
   const auto claims = claims_of(pass);
+  QueueRound own;
+  auto& queues = pass.queues ? *pass.queues : own;
   std::set<const TrainingJob*> placed;
   std::map<std::string, std::vector<const TrainingJob*>> waiting;  // by project
   const auto sort = [&](const TrainingJob& job) {
@@ -530,8 +531,7 @@ Task<Status> reconcile_training(const Pass& pass) {
   } else {
     for (const auto& [key, job] : pass.state.all<TrainingJob>()) sort(job);
   }
-  QueueRound queues;
-  if (!pass.agenda || pass.work.is_tick || !waiting.empty()) queues = plan_queues(pass);
+  if (!pass.agenda || pass.work.is_tick || pass.work.replicas || !waiting.empty()) queues = plan_queues(pass);
   for (const auto& [key, why] : queues.reclaimed)
     if (const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name)) placed.insert(job);
   const std::vector<const TrainingJob*> in_place(placed.begin(), placed.end());

@@ -26,8 +26,9 @@ namespace neap::controllers {
 
 // What one pass looks at.
 struct Work {
-  bool is_tick = false;  // what depends on time alone is due
-  bool sums = false;     // sums over nodes and allocations may have changed
+  bool is_tick = false;   // what depends on time alone is due
+  bool sums = false;      // sums over nodes and allocations may have changed
+  bool replicas = false;  // a service, or one of its replicas, changed
   std::vector<ObjectKey> jobs;
 };
 
@@ -38,6 +39,7 @@ class Agenda {
   void note(const ObjectKey& key, const api::Allocation* before, const api::Allocation* after);
   void note(const ObjectKey& key, const api::Node* before, const api::Node* after);
   void note(const ObjectKey& key, const api::Budget* before, const api::Budget* after);
+  void note(const ObjectKey& key, const api::InferenceService* before, const api::InferenceService* after);
   template <class T>
   void note(const ObjectKey&, const T* before, const T* after) {
     // A site's and a queue's status are sums that this loop writes itself.
@@ -63,10 +65,11 @@ class Agenda {
   void look_again(const ObjectKey& job, MonoTime when) { due_.emplace(when, job); }
 
  private:
+  void note_victims(const api::Nomination& nomination);
   void forget_kept_promises(const ClusterState& picture);
   void take_lost_nodes(const ClusterState& picture, const Options& options, MonoTime now);
 
-  bool everything_ = true, room_ = true, sums_ = true;
+  bool everything_ = true, room_ = true, sums_ = true, replicas_ = true;
   std::set<ObjectKey> jobs_, waiting_, promised_;
   std::map<ObjectKey, std::string> claimed_;  // in this pass, by a project
   std::set<std::string> nodes_;               // gone, or back: their jobs are looked at

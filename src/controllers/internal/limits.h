@@ -32,7 +32,8 @@ struct Holding {
 // Allocations that are not ended, and what is promised to ones that the picture does not show yet: by this
 // leader a moment ago, or by an epoch that was planned before a restart. `owners` ask for a new place: what
 // they were promised before does not count.
-using Owners = std::set<std::string, std::less<>>;  // "KIND/NAMESPACE/NAME"
+using Owners =
+    std::set<std::string, std::less<>>;  // "KIND/NAMESPACE/NAME", or "Replica/NAMESPACE/ALLOCATION"
 std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners);
 
 // `placement.budget`, `budget.amount` where it cannot be judged.

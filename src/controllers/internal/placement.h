@@ -7,6 +7,7 @@
 
 #include "internal/limits.h"
 #include "internal/reconciler.h"
+#include "internal/replicas.h"
 #include "neap/dataguard/dataguard.h"
 #include "neap/scheduler/scheduler.h"
 
@@ -60,9 +61,10 @@ struct WaitingJob {
 // before it were given. What the jobs were promised earlier counts as free.
 std::vector<Placement> place_jobs(const Pass& pass, std::span<const WaitingJob> jobs);
 Placement place_job(const Pass& pass, const api::TrainingJob& job, const ResolvedInputs& inputs);
-// One replica of a service at a given site.
-Placement place_service_replica(const Pass& pass, const api::InferenceService& service,
-                                const api::ServicePlace& place, std::int64_t replica);
+// Replicas of one service, decided together on one snapshot; what is held for them counts as free. All of
+// them have a nomination, or none.
+std::vector<Placement> place_replicas(const Pass& pass, const api::InferenceService& service,
+                                      std::span<const Replica> replicas);
 // The allocation that collects a dataset's part where it lies; metadata and owner are the caller's.
 Result<api::Allocation> collect_allocation(const Pass& pass, const api::Dataset& dataset,
                                            const api::DataSource& source, const api::CollectStage& stage,

@@ -46,6 +46,7 @@ class Reservations {
 };
 
 class NodeCache;
+struct QueueRound;
 
 struct Pass {
   io::Runtime& runtime;
@@ -61,6 +62,8 @@ struct Pass {
   Agenda* agenda = nullptr;
   TaskGroup* tasks = nullptr;
   NodeCache* nodes = nullptr;
+  // What this pass decided about queues, for those who place after it; null where only jobs are placed.
+  QueueRound* queues = nullptr;
   Work work{};
 
   WallTime wall() const { return runtime.clock().wall(); }

@@ -180,6 +180,36 @@ TEST_F(PreemptionTest, a_leader_that_starts_again_keeps_the_place_that_is_held) 
   EXPECT_FALSE(cluster.find<Allocation>(name + "-e2-0"));
 }
 
+TEST_F(PreemptionTest, a_place_is_held_while_the_victim_of_another_still_stands_on_its_node) {
+  // One node, two halves, a victim on each, and two that wait for them.
+  cluster.set_spec<api::Node>("hq-2", [](auto& node) { node.spec.unschedulable = true; });
+  start("left", 1, 2);
+  start("right", 1, 2);
+  prepare_and_run("left", 1, 1);
+  prepare_and_run("right", 1, 1);
+  start("first", 1, 2, "urgent");
+  start("second", 1, 2, "urgent");
+  ASSERT_TRUE(job("first").status.nomination);
+  ASSERT_TRUE(job("second").status.nomination);
+  const auto victim = job("first").status.nomination->victims.at(0).job;
+  const auto gone = victim.substr(victim.find('/') + 1);
+  const std::string stays = gone == "left" ? "right" : "left";
+  cluster.set_phase(gone + "-e1-0", "Released");
+  cluster.pass();
+  // A job that comes now finds both halves taken.
+  start("sneaky", 1, 2, "urgent");
+  EXPECT_FALSE(job("sneaky").status.nomination);
+  if (job("first").status.phase == "Pending") {
+    EXPECT_TRUE(job("first").status.nomination) << "its own victim has gone, the other's holds the node";
+    EXPECT_EQ(job("first").status.message, "waits for default/" + stays + " to make room at hq");
+  }
+  cluster.set_phase(stays + "-e1-0", "Released");
+  cluster.pass();
+  EXPECT_EQ(job("first").status.phase, "Reserved");
+  EXPECT_EQ(job("second").status.phase, "Reserved");
+  EXPECT_EQ(job("sneaky").status.phase, "Pending");
+}
+
 TEST_F(PreemptionTest, a_suspended_job_holds_no_place_and_nobody_ends_for_it) {
   start("a", 2, 4);
   prepare_and_run("a", 1, 2);

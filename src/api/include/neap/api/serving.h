@@ -145,11 +145,27 @@ struct ServiceReplica {
     v.field("endpoint", &ServiceReplica::endpoint, "Where clients of the site reach it.");
   }
 };
+// A replica that is stopped while other work uses what it held.
+struct ReplicaLoan {
+  std::string allocation, site, node, job;
+  std::optional<WallTime> since, until;
+  template <class V>
+  static void describe(V& v) {
+    v.field("allocation", &ReplicaLoan::allocation, "Name of the replica's allocation.", kRequired);
+    v.field("site", &ReplicaLoan::site, "Site.");
+    v.field("node", &ReplicaLoan::node, "Node on which it stood.");
+    v.field("job", &ReplicaLoan::job, "Job that has its place, as project/name.");
+    v.field("since", &ReplicaLoan::since, "When it was lent.");
+    v.field("until", &ReplicaLoan::until, "When the job begins to make room again, at the latest.");
+  }
+};
 // phase: Pending, Staging, Canary, Checking, Expanding, Complete, RollingBack, RolledBack.
 struct InferenceServiceStatus {
   std::string phase = "Pending", message, activeVersion, previousVersion, rolledBackVersion;
   std::int64_t readyReplicas = 0, observedGeneration = 0;
   std::vector<ServiceReplica> replicas;
+  std::vector<ReplicaLoan> loans;
+  std::map<std::string, Nomination> nominations;  // by allocation
   ShadowStatus canary;
   std::optional<WallTime> phaseSince;
   Json explanation;
@@ -168,10 +184,14 @@ struct InferenceServiceStatus {
             "Generation this status is about.");
     v.field("replicas", &InferenceServiceStatus::replicas, "Each replica.",
             FieldOptions{.list_map_key = "allocation"});
+    v.field("loans", &InferenceServiceStatus::loans, "Replicas whose place is lent, to whom and until when.",
+            FieldOptions{.list_map_key = "allocation"});
+    v.field("nominations", &InferenceServiceStatus::nominations,
+            "Places held for replicas until others have made room, by the allocation's name.");
     v.field("canary", &InferenceServiceStatus::canary, "Counters of the latest check.");
     v.field("phaseSince", &InferenceServiceStatus::phaseSince, "Since when.");
     v.field("explanation", &InferenceServiceStatus::explanation, "Reasons of the latest decision.");
-    v.field("conditions", &InferenceServiceStatus::conditions, "Available, Progressing.",
+    v.field("conditions", &InferenceServiceStatus::conditions, "Available, Placed.",
             FieldOptions{.list_map_key = "type"});
   }
 };

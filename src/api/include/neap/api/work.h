@@ -151,8 +151,10 @@ struct NominationVictim {
   std::int64_t epoch = 0;
   template <class V>
   static void describe(V& v) {
-    v.field("job", &NominationVictim::job, "The job, as project/name.", kRequired);
-    v.field("epoch", &NominationVictim::epoch, "Its epoch that ends; the next one is another matter.");
+    v.field("job", &NominationVictim::job, "The job, as project/name; of a replica its allocation.",
+            kRequired);
+    v.field("epoch", &NominationVictim::epoch,
+            "Its epoch that ends; the next one is another matter. -1: a replica of a service.");
     v.field("message", &NominationVictim::message, "Why it, in words for its owner.",
             FieldOptions{.length_max = 32768});
   }
@@ -372,7 +374,8 @@ struct AllocationStatus {
     v.field("step", &AllocationStatus::step, "Last step this run executed.");
     v.field("checkpoint", &AllocationStatus::checkpoint, "Newest checkpoint of this run.");
     v.field("outputs", &AllocationStatus::outputs, "Artifacts in the registry.");
-    v.field("metrics", &AllocationStatus::metrics, "Metrics the program reported.");
+    v.field("metrics", &AllocationStatus::metrics,
+            "Metrics the program reported; of a replica its concurrency.");
     v.field("part", &AllocationStatus::part, "What collecting made.");
     v.field("servingVersion", &AllocationStatus::servingVersion, "ModelVersion that answers now.");
     v.field("digestVerified", &AllocationStatus::digestVerified, "Digest the agent verified before serving.");

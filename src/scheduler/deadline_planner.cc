@@ -298,8 +298,13 @@ Capacity DeadlinePlanner::decide(const DeadlineProgress& now, std::span<const Zo
   }
   const auto drought = history.drought_octave();
   const double demand_cost = cost_of_on_demand(at, now, offered, shelter, drought);
+  // What runs on-demand stops only to save more than starting it again costs: over a wide range of slack
+  // on-demand now and later cost the same, and there every spell that ends would tip the plan the other way.
+  const double stop_cost = now.held.tier == Capacity::Tier::kOnDemand
+                               ? static_cast<double>(job_.changeover_s) / 3600 * job_.on_demand_price
+                               : 0;
   const double wait_cost = keeps_deadline(job_, now, Capacity::none())
-                               ? cost_of_waiting(at, offered, shelter, drought)
+                               ? stop_cost + cost_of_waiting(at, offered, shelter, drought)
                                : std::numeric_limits<double>::infinity();
   if (demand_cost <= std::min(spot_cost, wait_cost)) return Capacity::on_demand();
   if (spot.is_spot()) return spot;

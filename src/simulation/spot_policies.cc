@@ -80,7 +80,10 @@ class UniformProgress final : public SpotPolicy {
 class Neap final : public SpotPolicy {
  public:
   void begin(const DeadlineJob& job, std::size_t zones) override {
-    planner_.emplace(job);
+    if (planner_)
+      planner_->restart(job);
+    else
+      planner_.emplace(job);
     history_.emplace(zones);
   }
   Capacity decide(const DeadlineProgress& now, std::span<const ZoneOffer> offers) override {

@@ -1,5 +1,5 @@
-"""Goes through every row of kubectl_rows.py with real kubectls against a real `neap server`, and of
-kubectl_session_rows.py against `neap up`, and keeps docs/reference/kubectl.md.
+"""Goes through every row of kubectl_rows/ with real kubectls, against a real `neap server` or, where work runs,
+`neap up`, and keeps docs/reference/kubectl.md.
 
 A row that the page says works and that does not any more fails the test; so does a page that says less than is
 true. NEAP_UPDATE_GENERATED=1 writes the page anew, keeping the columns of versions that did not run.
@@ -23,6 +23,9 @@ import time
 import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+import kubectl_rows
+from neap_process import Server
 
 WORKS, ABSENT, NO = "works", "not in this kubectl", "no"
 COMMAND_SECONDS = 60
@@ -170,7 +173,7 @@ def minor_of(program):
     return int(re.sub(r"\D", "", found["minor"]) or 0)
 
 
-def outcome_of(rows, row, program, minor, server, folder):
+def outcome_of(row, program, minor, server, folder):
     _, _, since, function = row
     if since and minor and minor < since:
         return ABSENT, ""
@@ -178,7 +181,7 @@ def outcome_of(rows, row, program, minor, server, folder):
     try:
         message = function(kubectl)
         return (WORKS, "") if message is None else ("refused: " + message, "")
-    except rows.Absent:
+    except kubectl_rows.Absent:
         return ABSENT, ""
     except (AssertionError, subprocess.TimeoutExpired, KeyError, IndexError, StopIteration) as problem:
         return NO, "".join(traceback.format_exception_only(type(problem), problem))
@@ -220,10 +223,6 @@ def main():
     parser.add_argument("--only", default="", help="only rows whose title or function name holds this")
     arguments = parser.parse_args()
 
-    import kubectl_rows
-    import kubectl_session_rows
-    from neap_process import Server
-
     folder = pathlib.Path(tempfile.mkdtemp(prefix="neap-kubectl-"))
     page, page_versions = read_page(arguments.page)
     ran = [text.split("=", 1) for text in arguments.kubectl]
@@ -241,7 +240,7 @@ def main():
             minor = minor_of(program)
             for row in filter(wanted, rows):
                 title = row[1]
-                outcome, problem = outcome_of(kubectl_rows, row, program, minor, server, folder)
+                outcome, problem = outcome_of(row, program, minor, server, folder)
                 before = page.get(title, {}).get(name, "not run")
                 print("%-8s %-12s %s" % (name, outcome[:12], title), flush=True)
                 if problem:
@@ -254,8 +253,8 @@ def main():
 
     try:
         for where, rows, server in (
-            ("server", kubectl_rows.ROWS, Server(folder / "server")),
-            ("lab", kubectl_session_rows.ROWS, kubectl_session_rows.make_server(folder)),
+            ("server", kubectl_rows.SERVER_ROWS, Server(folder / "server")),
+            ("lab", kubectl_rows.LAB_ROWS, kubectl_rows.Lab(folder / "lab")),
         ):
             if arguments.rows not in (None, where) or not any(map(wanted, rows)):
                 continue
@@ -268,7 +267,7 @@ def main():
                 server.end()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    all_rows = kubectl_rows.ROWS + kubectl_session_rows.ROWS
+    all_rows = kubectl_rows.SERVER_ROWS + kubectl_rows.LAB_ROWS
     if os.environ.get("NEAP_UPDATE_GENERATED") == "1":
         arguments.page.write_text(page_text(all_rows, table, versions))
     elif differs and not worse:

@@ -1,0 +1,54 @@
+"""Who may do what, and who somebody is."""
+
+from .case import check, collector, contains
+from .documents import apply_job
+
+ROWS, row = collector()
+
+
+@row("auth", "`auth can-i`, `auth can-i --list`")
+def can_i(k):
+    check(k.ok("auth", "can-i", "create", "trainingjobs") == "yes\n")
+    done = k.run("auth", "can-i", "create", "trainingjobs", as_user="nobody")
+    check(done.out.strip().startswith("no"), done.out, done.err)
+    contains(k.ok("auth", "can-i", "--list"), "*.*")
+
+
+@row("auth", "`auth whoami`", since=27)
+def whoami(k):
+    contains(k.ok("auth", "whoami"), "admin")
+
+
+@row("auth", "`--as`, `--as-group`: impersonation, for who may")
+def impersonate(k):
+    contains(k.refused("get", "trainingjobs", "--as=viewer"), 'User "viewer" cannot list resource "trainingjobs"')
+    k.ok("create", "role", "r", "--verb=get,list", "--resource=trainingjobs.neap.dev")
+    k.ok("create", "rolebinding", "b", "--role=r", "--user=viewer")
+    k.ok("get", "trainingjobs", "--as=viewer")
+    apply_job(k)
+    contains(k.refused("delete", "tj", "mnist", "--as=viewer", "--as-group=dev"), "orbidden")
+
+
+@row("auth", "`auth reconcile`")
+def reconcile(k):
+    text = """\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: r, namespace: %s}
+rules: [{apiGroups: [neap.dev], resources: [trainingjobs], verbs: [get]}]
+"""
+    k.ok("auth", "reconcile", "-f", k.write(text % k.ns))
+    check(k.object("role", "r")["rules"][0]["verbs"] == ["get"])
+
+
+@row("auth", "a ServiceAccount's token (`create token`) is let in as that account", since=24)
+def create_token(k):
+    k.ok("create", "serviceaccount", "robot")
+    token = k.ok("create", "token", "robot", "--duration=20m").strip()
+    refused = k.refused("get", "trainingjobs", token=token)
+    contains(refused, 'User "system:serviceaccount:%s:robot"' % k.ns)
+    k.ok("create", "role", "r", "--verb=get,list", "--resource=trainingjobs.neap.dev")
+    k.ok("create", "rolebinding", "b", "--role=r", "--serviceaccount=%s:robot" % k.ns)
+    k.ok("get", "trainingjobs", token=token)
+    k.ok("delete", "serviceaccount", "robot")
+    check(k.run("get", "trainingjobs", token=token).code != 0, "a deleted account's token was taken")

@@ -22,6 +22,7 @@ PLACES = {  # package as the sources name it -> file in the module cache
     "authentication": "k8s.io/api@{v}/authentication/v1/types.go",
     "authorization": "k8s.io/api@{v}/authorization/v1/types.go",
     "autoscaling": "k8s.io/api@{v}/autoscaling/v1/types.go",
+    "scheduling": "k8s.io/api@{v}/scheduling/v1/types.go",
 }
 DOCUMENTS = [  # package, kind, apiVersion
     ("v1", "Namespace", "v1"),
@@ -45,7 +46,9 @@ DOCUMENTS = [  # package, kind, apiVersion
     ("authorization", "SelfSubjectRulesReview", "authorization.k8s.io/v1"),
     ("authentication", "SelfSubjectReview", "authentication.k8s.io/v1"),
     ("authentication", "TokenRequest", "authentication.k8s.io/v1"),
+    ("authentication", "TokenReview", "authentication.k8s.io/v1"),
     ("autoscaling", "Scale", "autoscaling/v1"),
+    ("scheduling", "PriorityClass", "scheduling.k8s.io/v1"),
     ("metav1", "DeleteOptions", ""),
 ]
 LEAVES = {

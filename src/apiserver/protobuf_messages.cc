@@ -353,6 +353,11 @@ const std::map<std::string_view, std::vector<ProtobufRow>>& protobuf_messages() 
     {"authentication.TokenRequestSpec", {{1, "audiences", kText, "", kRepeated}, {4, "expirationSeconds", kInteger, "", kPointer},
       {3, "boundObjectRef", kMessage, "authentication.BoundObjectReference", kPointer}}},
     {"authentication.TokenRequestStatus", {{1, "token", kText}, {2, "expirationTimestamp", kTime}}},
+    {"authentication.k8s.io/v1 TokenReview", {{1, "metadata", kMessage, "ObjectMeta"}, {2, "spec", kMessage, "authentication.TokenReviewSpec"},
+      {3, "status", kMessage, "authentication.TokenReviewStatus"}}},
+    {"authentication.TokenReviewSpec", {{1, "token", kText}, {2, "audiences", kText, "", kRepeated}}},
+    {"authentication.TokenReviewStatus", {{1, "authenticated", kBool}, {2, "user", kMessage, "authentication.UserInfo"},
+      {4, "audiences", kText, "", kRepeated}, {3, "error", kText}}},
     {"authentication.UserInfo", {{1, "username", kText}, {2, "uid", kText}, {3, "groups", kText, "", kRepeated}}},
     {"authorization.FieldSelectorAttributes", {{1, "rawSelector", kText}, {2, "requirements", kMessage, "FieldSelectorRequirement", kRepeated}}},
     {"authorization.LabelSelectorAttributes", {{1, "rawSelector", kText}, {2, "requirements", kMessage, "LabelSelectorRequirement", kRepeated}}},
@@ -432,6 +437,8 @@ const std::map<std::string_view, std::vector<ProtobufRow>>& protobuf_messages() 
       {3, "roleRef", kMessage, "rbac.RoleRef"}}},
     {"rbac.RoleRef", {{1, "apiGroup", kText}, {2, "kind", kText}, {3, "name", kText}}},
     {"rbac.Subject", {{1, "kind", kText}, {2, "apiGroup", kText}, {3, "name", kText}, {4, "namespace", kText}}},
+    {"scheduling.k8s.io/v1 PriorityClass", {{1, "metadata", kMessage, "ObjectMeta"}, {2, "value", kInteger}, {3, "globalDefault", kBool},
+      {4, "description", kText}}},
   };
   // clang-format on
   return table;

@@ -48,6 +48,8 @@ Result<std::string> verb_of(std::string_view method, bool named, bool watch) {
 const std::vector<ReviewKind>& review_kinds() {
   static const std::vector<ReviewKind> kinds{
       {"authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", false},
+      // All that `kubectl auth whoami` of 1.27 knows.
+      {"authentication.k8s.io", "v1beta1", "SelfSubjectReview", "selfsubjectreviews", false},
       {"authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", false},
       {"authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", false},
       {"authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", false},
@@ -57,8 +59,8 @@ const std::vector<ReviewKind>& review_kinds() {
 
 const api::KindEntry* find_review_kind(std::string_view group, std::string_view version,
                                        std::string_view plural) {
-  static const std::map<std::string, api::KindEntry, std::less<>> entries = [] {
-    std::map<std::string, api::KindEntry, std::less<>> out;
+  static const std::vector<api::KindEntry> entries = [] {
+    std::vector<api::KindEntry> out;
     for (const auto& review : review_kinds()) {
       api::KindEntry entry;
       entry.group = review.group;
@@ -68,13 +70,14 @@ const api::KindEntry* find_review_kind(std::string_view group, std::string_view 
       entry.singular = lower(review.kind);
       entry.namespaced = review.namespaced;
       entry.has_status = false;
-      out.emplace(review.plural, std::move(entry));
+      out.push_back(std::move(entry));
     }
     return out;
   }();
-  const auto at = entries.find(plural);
-  if (at == entries.end() || at->second.group != group || at->second.version != version) return nullptr;
-  return &at->second;
+  const auto at = std::ranges::find_if(entries, [&](const api::KindEntry& entry) {
+    return entry.plural == plural && entry.group == group && entry.version == version;
+  });
+  return at == entries.end() ? nullptr : &*at;
 }
 
 Result<RequestInfo> parse_request_info(const api::KindTable& kinds, std::string_view method,

@@ -1,7 +1,7 @@
 """create -f, apply of both kinds, diff, dry runs, edit."""
 
 from .case import check, collector, contains
-from .documents import CONFIG, DEPLOYMENT, apply_job, job
+from .documents import CONFIG, DEPLOYMENT, JOB, apply_job, job
 
 ROWS, row = collector()
 
@@ -20,6 +20,24 @@ def apply(k):
     check(k.object("trainingjob", "mnist")["metadata"]["resourceVersion"] == before)
     check(k.ok("apply", "-f", job(k, replicas=3)) == "trainingjob.neap.dev/mnist configured\n")
     check(k.object("trainingjob", "mnist")["spec"]["replicas"] == 3)
+
+
+@row("write", "`apply -k`: a kustomization")
+def apply_kustomize(k):
+    job(k)
+    k.write("resources: [mnist.yaml]\nnamePrefix: my-\n", "kustomization.yaml")
+    contains(k.ok("apply", "-k", str(k.folder)), "trainingjob.neap.dev/my-mnist created")
+
+
+@row("write", "`apply view-last-applied`, `set-last-applied`")
+def last_applied(k):
+    k.ok("create", "-f", job(k))
+    k.ok("apply", "set-last-applied", "--create-annotation", "-f", job(k))
+    contains(k.ok("apply", "view-last-applied", "trainingjob", "mnist"), "suspend: true")
+    without = job(k).replace(".yaml", "-without.yaml")
+    k.write(JOB.format(name="mnist", replicas=1).replace("  labels: {team: vision}\n", ""), "mnist-without.yaml")
+    k.ok("apply", "-f", without)
+    check("labels" not in k.object("trainingjob", "mnist")["metadata"])
 
 
 @row("write", "`apply` of a built-in kind: strategic merge keeps what others wrote, by list key")
@@ -50,6 +68,16 @@ def apply_server_side(k):
     owners = {e["manager"]: e for e in found["metadata"]["managedFields"] if e["operation"] == "Apply"}
     check("f:replicas" in owners["other"]["fieldsV1"]["f:spec"], owners)
     check("f:replicas" not in owners["kubectl"]["fieldsV1"]["f:spec"], owners)
+
+
+@row("write", "`diff --server-side`, `apply --server-side --dry-run=server`")
+def diff_server_side(k):
+    k.ok("apply", "--server-side", "-f", job(k, replicas=2))
+    changed = k.run("diff", "--server-side", "-f", job(k, replicas=9))
+    check(changed.code == 1, changed.err)
+    contains(changed.out, "+  replicas: 9")
+    k.ok("apply", "--server-side", "--dry-run=server", "-f", job(k, replicas=9))
+    check(k.object("trainingjob", "mnist")["spec"]["replicas"] == 2)
 
 
 @row("write", "`apply --server-side` of list elements by key; what a manager stops naming goes")
@@ -121,6 +149,13 @@ def dry_run(k):
     check("a" not in k.object("trainingjob", "mnist")["metadata"]["labels"])
 
 
+@row("write", "`--dry-run=client`")
+def dry_run_client(k):
+    contains(k.ok("apply", "--dry-run=client", "-f", job(k)), "created (dry run)")
+    contains(k.ok("create", "deployment", "d", "--image=i", "--dry-run=client", "-o", "yaml"), "kind: Deployment")
+    check(k.ok("get", "trainingjobs,deployments", "-o", "name") == "")
+
+
 @row("write", "`edit`, of our kinds and of built-in ones")
 def edit(k):
     apply_job(k)
@@ -131,3 +166,23 @@ def edit(k):
     check(k.object("trainingjob", "mnist")["spec"]["replicas"] == 6)
     containers = k.object("deployment", "web")["spec"]["template"]["spec"]["containers"]
     check([one["image"] for one in containers] == ["registry.invalid/main:7", "registry.invalid/side:1"])
+
+
+@row("write", "`edit` while somebody else changes the object: the editor comes again, with the new state")
+def edit_conflict(k):
+    apply_job(k)
+    # The first time another's change comes between, of the same line; the second time nothing does.
+    other = " ".join(k.words(["patch", "tj", "mnist", "--type=merge", "-p", '\'{"spec":{"replicas":4}}\'']))
+    editor = k.program("#!/bin/sh\nif [ ! -e %s/seen ]; then touch %s/seen; %s >/dev/null; fi\nsed -i -e 's/  replicas: .*/  replicas: 6/' \"$1\"\n"
+                       % (k.folder, k.folder, other))
+    done = k.run("edit", "trainingjob", "mnist", env={"KUBE_EDITOR": editor})
+    check(done.code == 0 and k.object("trainingjob", "mnist")["spec"]["replicas"] == 6, done.out, done.err)
+
+
+@row("write", "`edit --subresource=status`", since=24)
+def edit_status(k):
+    k.ok("apply", "-f", k.write(DEPLOYMENT))
+    k.until(lambda: "status" in k.object("deployment", "web"))
+    editor = k.program("#!/bin/sh\nprintf '\\nstatus: {replicas: 2}\\n' >\"$1.new\"; sed '/^status:/,$d' \"$1\" >\"$1.old\"; cat \"$1.old\" \"$1.new\" >\"$1\"\n")
+    contains(k.ok("edit", "deployment", "web", "--subresource=status", env={"KUBE_EDITOR": editor}), "edited")
+    check(k.object("deployment", "web")["status"]["replicas"] == 2)

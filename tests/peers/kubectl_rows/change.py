@@ -16,6 +16,18 @@ def patch(k):
     check(k.object("trainingjob", "mnist")["spec"]["replicas"] == 8)
 
 
+@row("write", "`patch --patch-file`; a stale resourceVersion and a failed `test` are refused")
+def patch_refused(k):
+    apply_job(k)
+    k.ok("patch", "tj", "mnist", "--type=merge", "-p", '{"metadata":{"labels":{"a":"b"}}}')
+    stale = '{"metadata":{"resourceVersion":"1"},"spec":{"replicas":7}}'
+    contains(k.refused("patch", "tj", "mnist", "--type=merge", "-p", stale), "the object has been modified")
+    for test in ('[{"op":"test","path":"/spec/replicas","value":9},{"op":"replace","path":"/spec/replicas","value":8}]',
+                 '[{"op":"remove","path":"/spec/nothing"}]'):
+        k.refused("patch", "tj", "mnist", "--type=json", "-p", test)
+    check(k.object("trainingjob", "mnist")["spec"]["replicas"] == 1)
+
+
 @row("write", "`patch` (strategic) of a built-in kind: by key, `$patch: delete`, `$setElementOrder`")
 def patch_strategic(k):
     k.ok("apply", "-f", k.write(DEPLOYMENT))
@@ -57,6 +69,25 @@ def scale(k):
     k.refused("scale", "deployment/web", "--current-replicas=5", "--replicas=7")
 
 
+@row("write", "`rollout restart`, `pause`, `resume` of a Deployment")
+def rollout(k):
+    k.ok("apply", "-f", k.write(DEPLOYMENT))
+    k.ok("rollout", "restart", "deployment/web")
+    contains(json.dumps(k.object("deployment", "web")["spec"]["template"]["metadata"]), "restartedAt")
+    k.ok("rollout", "pause", "deployment/web")
+    check(k.object("deployment", "web")["spec"]["paused"] is True)
+    k.ok("rollout", "resume", "deployment/web")
+    check(not k.object("deployment", "web")["spec"].get("paused"))
+
+
+@row("write", "`rollout history`, `rollout undo`")
+def rollout_history(k):
+    k.ok("apply", "-f", k.write(DEPLOYMENT))
+    contains(k.refused("rollout", "history", "deployment/web"), "could not find the requested resource")
+    k.refused("rollout", "undo", "deployment/web")
+    return "a Deployment's versions are those of its InferenceService; there are no ReplicaSets"
+
+
 @row("write", "`scale` of a TrainingJob")
 def scale_training(k):
     apply_job(k, replicas=2)
@@ -84,6 +115,20 @@ def set_image(k):
     main = k.object("deployment", "web")["spec"]["template"]["spec"]["containers"][0]
     check(main["image"].endswith("main:9"), main)
     check([one["name"] for one in main["env"]] == ["B", "D"], main)
+
+
+@row("write", "`set resources`, `set serviceaccount`, `set subject`; `expose`")
+def set_others(k):
+    k.ok("apply", "-f", k.write(DEPLOYMENT))
+    k.ok("set", "resources", "deployment/web", "-c", "main", "--limits=cpu=2")
+    k.ok("set", "serviceaccount", "deployment/web", "robot")
+    spec = k.object("deployment", "web")["spec"]["template"]["spec"]
+    check(spec["containers"][0]["resources"]["limits"] == {"cpu": "2"} and spec["serviceAccountName"] == "robot", spec)
+    k.ok("create", "rolebinding", "b", "--clusterrole=view", "--user=u")
+    k.ok("set", "subject", "rolebinding", "b", "--group=g")
+    check([one["name"] for one in k.object("rolebinding", "b")["subjects"]] == ["u", "g"])
+    k.ok("expose", "deployment", "web", "--port=80")
+    check(k.object("service", "web")["spec"]["selector"] == {"app": "web"})
 
 
 @row("write", "`replace`; a stale resourceVersion is a Conflict")

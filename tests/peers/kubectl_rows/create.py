@@ -1,6 +1,7 @@
 """create of built-in kinds: protobuf bodies from 1.32 on."""
 
 import json
+import subprocess
 
 from .case import check, collector, contains
 from .documents import apply_job, job
@@ -42,12 +43,39 @@ typed("`create deployment`", ["deployment", "d", "--image=registry.invalid/i:1",
       lambda o: o["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.invalid/i:1" and o["spec"]["replicas"] == 0)
 typed("`create service clusterip`", ["service", "clusterip", "s", "--tcp=80:8080"], "service", "s",
       lambda o: o["spec"]["ports"][0]["targetPort"] == 8080 and o["spec"]["selector"] == {"app": "s"})
+typed("`create service nodeport`", ["service", "nodeport", "s", "--tcp=80:8080", "--node-port=30123"], "service", "s",
+      lambda o: o["spec"]["type"] == "NodePort" and o["spec"]["ports"][0]["nodePort"] == 30123)
+typed("`create service loadbalancer`", ["service", "loadbalancer", "s", "--tcp=80:8080"], "service", "s",
+      lambda o: o["spec"]["type"] == "LoadBalancer")
+typed("`create service externalname`", ["service", "externalname", "s", "--external-name=models.invalid"], "service", "s",
+      lambda o: o["spec"]["externalName"] == "models.invalid")
+typed("`create priorityclass`", ["priorityclass", "{ns}-p", "--value=7", "--description=d"], "priorityclass", "{ns}-p",
+      lambda o: o["value"] == 7 and o["description"] == "d")
 typed("`create job`", ["job", "j", "--image=registry.invalid/i:1", "--", "true"], "job", "j",
       lambda o: o["spec"]["template"]["spec"]["containers"][0]["command"] == ["true"])
 typed("`create cronjob`", ["cronjob", "cj", "--image=registry.invalid/i:1", "--schedule=0 3 * * *"], "cronjob", "cj",
       lambda o: o["spec"]["schedule"] == "0 3 * * *"
       and o["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["name"] == "cj",
       since=21)  # before, it asks for batch/v1beta1
+
+
+@row("create", "`create secret tls`")
+def create_tls(k):
+    key, certificate = str(k.folder / "key.pem"), str(k.folder / "certificate.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-subj", "/CN=x"],
+                   check=True, capture_output=True)
+    k.ok("create", "secret", "tls", "s", "--key=" + key, "--cert=" + certificate)
+    found = k.object("secret", "s")
+    check(found["type"] == "kubernetes.io/tls" and set(found["data"]) == {"tls.crt", "tls.key"}, found)
+
+
+@row("create", "`create job --from=cronjob`", since=21)
+def create_job_from(k):
+    k.ok("create", "cronjob", "cj", "--image=registry.invalid/i:1", "--schedule=0 3 * * *", "--", "true")
+    k.ok("create", "job", "now", "--from=cronjob/cj")
+    found = k.object("job", "now")
+    check(found["spec"]["template"]["spec"]["containers"][0]["command"] == ["true"], found)
+    check(found["metadata"]["ownerReferences"][0]["kind"] == "CronJob", found)
 
 
 @row("create", "a ResourceQuota is enforced, with its name and the numbers")

@@ -61,6 +61,17 @@ def delete_many(k):
     check(k.ok("get", "tj", "-o", "name") == "")
 
 
+@row("delete", "`delete --wait=false`, `--grace-period`, `--raw`, `--field-selector`")
+def delete_ways(k):
+    for name in ("a", "b", "c", "d"):
+        apply_job(k, name)
+    k.ok("delete", "tj", "a", "--wait=false")
+    k.ok("delete", "tj", "b", "--grace-period=5")
+    k.ok("delete", "tj", "--field-selector=metadata.name=c")
+    k.ok("delete", "--raw", "/apis/neap.dev/v1/namespaces/%s/trainingjobs/d" % k.ns)
+    k.until(lambda: k.ok("get", "tj", "-o", "name") == "")
+
+
 @row("delete", "finalizers hold a `delete` until they are gone")
 def finalizers(k):
     apply_job(k)

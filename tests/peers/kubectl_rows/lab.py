@@ -34,12 +34,13 @@ class Lab:
 JOB = """\
 apiVersion: neap.dev/v1
 kind: TrainingJob
-metadata: {name: %s}
+metadata: {name: %s, labels: {work: %s}}
 spec:
   command: ["/bin/sh", "-c", %s]
   resources: {cpu: 100m, memory: 64Mi}
   allowedSites: [factory-01]
   backoffLimit: 0
+  stdin: %s
 """
 
 
@@ -48,10 +49,10 @@ def pods_of(k, job):
     return [p for p in items if p["metadata"]["name"].startswith(job)]
 
 
-def run_job(k, script, name="talk", phase="Running"):
+def run_job(k, script, name="talk", phase="Running", stdin=False):
     """The name of the pod that runs `script`, once it has reached that phase."""
     k.at_end.append(["delete", "trainingjob", name, "--ignore-not-found", "--wait=false"])
-    k.ok("apply", "-f", k.write(JOB % (name, json.dumps(script)), name + ".yaml"))
+    k.ok("apply", "-f", k.write(JOB % (name, name, json.dumps(script), json.dumps(stdin)), name + ".yaml"))
     k.until(lambda: any(p["status"]["phase"] == phase for p in pods_of(k, name)), lambda: k.ok("get", "trainingjob,pods", "-o", "yaml"))
     return pods_of(k, name)[0]["metadata"]["name"]
 

@@ -35,6 +35,18 @@ def logs_follow(k):
     contains(pathlib.Path(follower.files[0]).read_text(), FIVE)
 
 
+@row("logs", "`logs -f --tail`; `logs -l`, `--prefix`")
+def logs_selected(k):
+    pod = run_job(k, COUNT + "while [ ! -e go ]; do sleep 0.1; done; echo last; sleep 600")
+    k.until(lambda: k.ok("logs", pod) == FIVE)
+    follower = k.start("logs", "-f", "--tail=1", pod)
+    k.until_output(follower, "line 5")
+    k.ok("exec", pod, "--", "touch", "go")
+    k.until_output(follower, "last")
+    equal(pathlib.Path(follower.files[0]).read_text(), "line 5\nlast\n")
+    equal(k.ok("logs", "-l", "work=talk", "--tail=1", "--prefix"), "[pod/%s/main] last\n" % pod)
+
+
 @row("logs", "`logs --timestamps`, `--since`, `--since-time`")
 def logs_times(k):
     pod = run_job(k, "echo early; sleep 8; echo late; sleep 600")

@@ -1,6 +1,9 @@
 """Discovery, get, describe, explain."""
 
 import json
+import pathlib
+import re
+import urllib.request
 
 from .case import check, collector, contains
 from .documents import CONFIG, DEPLOYMENT, apply_job
@@ -35,6 +38,13 @@ def get_wide(k):
     k.ok("apply", "-f", k.write(DEPLOYMENT))
     check("IMAGES" not in k.ok("get", "deployments"))
     contains(k.ok("get", "deployments", "-o", "wide"), "IMAGES", "registry.invalid/main:1")
+
+
+@row("read", "`get -o wide` of our kinds")
+def get_wide_own(k):
+    apply_job(k)
+    plain, wide = k.ok("get", "trainingjobs").splitlines()[0], k.ok("get", "trainingjobs", "-o", "wide").splitlines()[0]
+    check(len(wide.split()) > len(plain.split()) and wide.split()[0] == "NAME", plain, wide)
 
 
 @row("read", "`get --sort-by`, `--show-labels`, `-L`")
@@ -94,6 +104,50 @@ def get_watch(k):
     k.until_output(watching, "mnist", times=2)
 
 
+@row("read", "`get -w --watch-only`, `--output-watch-events`")
+def get_watch_only(k):
+    apply_job(k, "before")
+    watching = k.start("get", "trainingjobs", "--watch-only", "--output-watch-events")
+    # Nothing says that a watch has begun: a change is made again until it is seen.
+    count = [0]
+
+    def seen():
+        count[0] += 1
+        k.ok("annotate", "tj", "before", "count=%d" % count[0], "--overwrite")
+        return "MODIFIED" in pathlib.Path(watching.files[0]).read_text()
+
+    k.until(seen)
+    apply_job(k, "later")
+    k.until_output(watching, "later")
+    k.ok("delete", "trainingjob", "later")
+    k.until_output(watching, "DELETED")
+    lines = [line.split()[:2] for line in pathlib.Path(watching.files[0]).read_text().splitlines()]
+    check(lines[0] == ["EVENT", "NAME"] and ["ADDED", "before"] not in lines and ["ADDED", "later"] in lines, lines)
+
+
+@row("read", "`get -w` of one object")
+def get_watch_one(k):
+    apply_job(k, "one")
+    apply_job(k, "two")
+    watching = k.start("get", "trainingjob", "one", "-w", "-o", "jsonpath={.metadata.name}={.spec.replicas};")
+    k.until_output(watching, "one=1;")
+    for name in ("two", "one"):
+        k.ok("patch", "tj", name, "--type=merge", "-p", '{"spec":{"replicas":3}}')
+    k.until_output(watching, "one=3;")
+    check("two" not in pathlib.Path(watching.files[0]).read_text())
+
+
+@row("read", "`get --raw`, `proxy`")
+def get_raw(k):
+    check(json.loads(k.ok("get", "--raw", "/apis/neap.dev/v1"))["kind"] == "APIResourceList")
+    contains(k.refused("get", "--raw", "/apis/nothing.invalid/v1"), "NotFound")
+    proxy = k.start("proxy", "--port=0")
+    k.until_output(proxy, "Starting to serve on 127.0.0.1:")
+    port = re.search(r":(\d+)", pathlib.Path(proxy.files[0]).read_text()).group(1)
+    with urllib.request.urlopen("http://127.0.0.1:%s/api/v1/namespaces/%s" % (port, k.ns), timeout=30) as reply:
+        check(json.load(reply)["metadata"]["name"] == k.ns)
+
+
 @row("read", "`get --subresource=status`", since=24)
 def get_subresource(k):
     k.ok("apply", "-f", k.write(DEPLOYMENT))
@@ -131,7 +185,7 @@ def describe_builtin(k):
 def events(k):
     apply_job(k)
     k.ok("events")
-    k.ok("events", "--for", "trainingjob.neap.dev/mnist")
+    k.ok("events", "--for", "trainingjob.neap.dev/mnist" if k.minor >= 31 else "trainingjob/mnist")
 
 
 @row("read", "`explain`, also with `--recursive`")
@@ -139,3 +193,10 @@ def explain(k):
     contains(k.ok("explain", "trainingjob.spec.replicas"), "Members of the gang.")
     contains(k.ok("explain", "trainingjob.spec", "--recursive"), "checkpoint")
     contains(k.ok("explain", "deployment.spec.template.spec.containers.image"), "OCI image.")
+
+
+@row("read", "`explain --api-version`; a field that is not there")
+def explain_version(k):
+    contains(k.ok("explain", "deploymentstrategies.spec", "--api-version=neap.dev/v1"), "DeploymentStrategy")
+    contains(k.ok("explain", "cronjob.spec.schedule", "--api-version=batch/v1"), "CronJob")
+    contains(k.refused("explain", "trainingjob.spec.nothing"), "nothing")

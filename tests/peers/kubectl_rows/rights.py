@@ -1,5 +1,7 @@
 """Who may do what, and who somebody is."""
 
+import json
+
 from .case import check, collector, contains
 from .documents import apply_job
 
@@ -14,9 +16,34 @@ def can_i(k):
     contains(k.ok("auth", "can-i", "--list"), "*.*")
 
 
+@row("auth", "`auth can-i` of subresources, paths, other namespaces; `--list` of somebody with few rights")
+def can_i_more(k):
+    k.ok("create", "role", "r", "--verb=get,update", "--resource=deployments.apps/scale,configmaps")
+    k.ok("create", "rolebinding", "b", "--role=r", "--user=few")
+
+    def answer(*words):
+        return k.run("auth", "can-i", *words, as_user="few").out.strip().splitlines()[-1]
+
+    check(answer("update", "deployments.apps", "--subresource=scale") == "yes")
+    check(answer("update", "deployments.apps").startswith("no"))
+    check(answer("get", "configmaps", "-n", "default").startswith("no"))
+    check(answer("get", "configmaps", "-A").startswith("no"))
+    check(answer("get", "/version") == "yes")
+    check(answer("get", "/metrics").startswith("no"))
+    listed = k.ok("auth", "can-i", "--list", as_user="few")
+    contains(listed, "deployments.apps/scale", "configmaps", "/healthz")
+    check("*.*" not in listed, listed)
+
+
 @row("auth", "`auth whoami`", since=27)
 def whoami(k):
     contains(k.ok("auth", "whoami"), "admin")
+
+
+@row("auth", "`auth whoami -o json`: groups too", since=27)
+def whoami_groups(k):
+    user = json.loads(k.ok("auth", "whoami", "-o", "json", as_user="somebody"))["status"]["userInfo"]
+    check(user["username"] == "somebody" and "system:authenticated" in user["groups"], user)
 
 
 @row("auth", "`--as`, `--as-group`: impersonation, for who may")

@@ -21,6 +21,19 @@ def wait_condition(k):
     check(waiting.wait(timeout=40) == 0, k.err_of(waiting))
 
 
+@row("wait", "`wait` of several objects; one that is late, and one that is not there")
+def wait_several(k):
+    for name in ("a", "b"):
+        k.ok("create", "configmap", name)
+    waiting = k.start("wait", "configmap/a", "configmap/b", "--for=delete", "--timeout=30s")
+    time.sleep(0.7)
+    k.ok("delete", "configmap", "a", "b")
+    check(waiting.wait(timeout=40) == 0, k.err_of(waiting))
+    apply_job(k)
+    contains(k.refused("wait", "tj/mnist", "--for=condition=Never", "--timeout=1s"), "timed out")
+    contains(k.refused("wait", "tj/nobody", "--for=condition=Never", "--timeout=1s"), "not found")
+
+
 @row("wait", "`wait --for=delete`")
 def wait_delete(k):
     k.ok("apply", "-f", k.write(CONFIG))

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <csignal>
+#include <optional>
+#include <utility>
 
 #include "internal/crossing_meter.h"
 #include "internal/stream_answer.h"
@@ -72,7 +74,9 @@ class CommandSession {
 
  private:
   Status check() const;
-  Status start();
+  Task<Status> start();
+  Status start_beside();
+  Task<Status> follow_log();
   void spawn_tasks();
   Task<void> pump(io::Stream& from, Channel to);
   Task<void> pump_log();
@@ -89,7 +93,9 @@ class CommandSession {
   SessionRecord record_;
   io::ChannelStream link_;
   CrossingMeter meter_;
-  io::AttachedProcess program_;  // empty: the work's log instead
+  io::AttachedProcess program_;  // without a process: the work itself, its input and its log
+  std::optional<executor::LogReader> log_;
+  std::string log_piece_;  // of it, read and not yet sent
   std::string how_;
   Status status_;
   int exit_code_ = 0;
@@ -119,17 +125,32 @@ Status CommandSession::check() const {
     return fail(Code::kFailedPrecondition, "agent.session.ended",
                 fmt::format("allocation {} does not run{}", ask.name,
                             answer_.subject.has_ended ? " any more" : " yet; wait until it is Running"));
-  if (ask.kind == "attach" && ask.input)
-    return fail(
-        Code::kFailedPrecondition, "agent.attach.input",
-        "the program reads no input: work is started without a terminal or a pipe to type into; attach "
-        "without -i, or use exec");
   return ok();
 }
 
-Status CommandSession::start() {
+Task<Status> CommandSession::start() {
   const auto& ask = answer_.ask;
-  if (ask.kind != "exec") return ok();
+  if (ask.kind == "exec") co_return start_beside();
+  // Only the input is the work's own: what it writes goes into its log, and comes from there.
+  if (ask.input) {
+    NEAP_CO_TRY(program_.input, answer_.deps.processes.open_input(answer_.subject.programs->id));
+  }
+  co_return co_await follow_log();
+}
+
+// From where the log ends now: before a word of input is taken, so that the answer to it is seen.
+Task<Status> CommandSession::follow_log() {
+  auto& files = answer_.deps.runtime.files();
+  log_.emplace(files, answer_.subject.directory, executor::LogSelection{.tail_lines = 0});
+  auto first = co_await answer_.deps.runtime.offload([this] { return log_->next(); });
+  if (first) log_piece_ = *std::move(first);
+  if (first || first.error().code != Code::kNotFound) co_return first ? ok() : Status(fail(first.error()));
+  log_.emplace(files, answer_.subject.directory, executor::LogSelection{});
+  co_return ok();
+}
+
+Status CommandSession::start_beside() {
+  const auto& ask = answer_.ask;
   executor::WorkSpec::Program program;
   program.argv = ask.command;
   program.environment = answer_.subject.programs->environment;
@@ -168,11 +189,11 @@ Task<void> CommandSession::pump(io::Stream& from, Channel to) {
 }
 
 Task<void> CommandSession::pump_log() {
-  executor::LogReader reader(answer_.deps.runtime.files(), answer_.subject.directory, {.tail_lines = 0});
   const auto& id = answer_.subject.programs->id;
   for (;;) {
     const bool is_over = !answer_.deps.processes.is_running(id);  // asked first, as for logs
-    auto piece = co_await answer_.deps.runtime.offload([&reader] { return reader.next(); });
+    Result<std::string> piece = std::exchange(log_piece_, {});
+    if (piece->empty()) piece = co_await answer_.deps.runtime.offload([this] { return log_->next(); });
     if (!piece && piece.error().code == Code::kNotFound) piece = std::string();
     if (!piece) {
       end("log lost", fail(piece.error()));
@@ -267,7 +288,7 @@ Task<Status> CommandSession::run(CallContext ctx) {
   if (auto begun = co_await record_.begin(); !begun)
     co_return co_await refuse(soon(), answer_.stream, begun.error());
   last_byte_ = now();
-  if (auto started = start(); !started) {
+  if (auto started = co_await start(); !started) {
     co_await record_.end("not started: " + started.error().reason, 0, 0);
     co_return co_await refuse(soon(), answer_.stream, started.error());
   }

@@ -278,6 +278,7 @@ Status ProcessWorker::start_programs() {
     NEAP_TRY_VOID(context_.deps.runtime.files().write_file_atomic(
         fmt::format("{}/job-{}.json", directory(), rank), to_text(job_document(rank)), 0600));
     spec.programs.push_back(program(i));
+    spec.programs.back().takes_input = work().openStdin && rank == 0;
   }
   NEAP_TRY_VOID(context_.deps.processes.start(spec));
   const auto pids = context_.deps.processes.pids(spec.id);

@@ -35,8 +35,10 @@ JsonObject pod_resources(const Json& spec) {
 
 JsonObject pod_spec(const Json& spec) {
   JsonObject container{{"name", kMainContainer}, {"image", kImage}};
-  if (const auto* process = find_path(spec, {"process"}))
+  if (const auto* process = find_path(spec, {"process"})) {
     copy_member(*process, "command", container, "command");
+    if (get_bool(*process, "stdin")) container["stdin"] = true;
+  }
   container["resources"] = pod_resources(spec);
   JsonArray containers;
   containers.push_back(std::move(container));

@@ -132,6 +132,7 @@ Result<Allocation> member(const Pass& pass, const TrainingJob& job, const Resolv
   work.worldSize = std::int64_t(run.nodes.size()) * job.spec.processesPerReplica;
   work.checkpointIntervalSteps = job.spec.checkpoint.intervalSteps;
   work.resume = job.status.checkpoint;
+  work.openStdin = job.spec.openStdin && replica == 0;
   out.spec.process = std::move(work);
   return out;
 }

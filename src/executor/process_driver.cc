@@ -27,6 +27,7 @@ struct ProcessDriver::Work {
 
 namespace {
 std::string state_path(const std::string& directory) { return directory + "/process.json"; }
+std::string input_path(const std::string& directory) { return directory + "/input"; }
 }  // namespace
 
 ProcessDriver::ProcessDriver(io::Runtime& runtime, ResourceLimiter& limiter, DriverOptions options)
@@ -56,7 +57,7 @@ Status ProcessDriver::start(const WorkSpec& spec) {
     process.working_directory = program.working_directory;
     process.stdout_path = process.stderr_path = log_path(spec.directory);
     process.cgroup_path = group;
-    auto started = runtime_.subprocesses().start(process);
+    auto started = start_program(process, program.takes_input ? input_path(spec.directory) : std::string());
     if (!started) {
       for (auto& p : work->processes) (void)p->signal(SIGKILL);
       return fail(std::move(started).error(),
@@ -70,6 +71,13 @@ Status ProcessDriver::start(const WorkSpec& spec) {
   }
   track(std::move(work));
   return ok();
+}
+
+Result<std::unique_ptr<io::Process>> ProcessDriver::start_program(const io::ProcessSpec& process,
+                                                                  const std::string& input) {
+  if (input.empty()) return runtime_.subprocesses().start(process);
+  NEAP_TRY_VOID(io::make_input_pipe(input));
+  return io::start_with_input_pipe(runtime_, process, input);
 }
 
 Result<bool> ProcessDriver::adopt(const std::string& id, const std::string& directory) {
@@ -175,6 +183,19 @@ Result<io::AttachedProcess> ProcessDriver::start_beside(const std::string& id,
   std::erase_if(work.beside, [](const auto& known) { return known.expired(); });
   work.beside.push_back(started.process);
   return started;
+}
+
+Result<std::unique_ptr<io::Stream>> ProcessDriver::open_input(const std::string& id) {
+  if (!is_running(id))
+    return fail(Code::kFailedPrecondition, "executor.ended",
+                "the work does not run, so nothing reads its input");
+  auto input = io::open_input_pipe(runtime_, input_path(works_.at(id)->directory));
+  if (!input && input.error().code == Code::kNotFound)
+    return fail(
+        Code::kFailedPrecondition, "executor.input.none",
+        "the program reads no input: its job was made without `stdin: true`; make it with that, attach "
+        "without -i, or use exec");
+  return input;
 }
 
 io::ProcessFamily ProcessDriver::family(const std::string& id) const {

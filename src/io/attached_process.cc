@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -176,6 +177,39 @@ Result<AttachedProcess> start_attached(Runtime& runtime, const ProcessSpec& spec
                 "programs of a simulated machine have no descriptors to attach to");
   return options.terminal ? start_with_terminal(*loop, spec, options.input)
                           : start_with_pipes(*loop, spec, options.input);
+}
+
+Status make_input_pipe(const std::string& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return file_error(errno, "remove", path);
+  if (::mkfifo(path.c_str(), 0600) != 0) return file_error(errno, "make the pipe", path);
+  return ok();
+}
+
+Result<std::unique_ptr<Process>> start_with_input_pipe(Runtime& runtime, const ProcessSpec& spec,
+                                                       const std::string& path) {
+  auto* loop = dynamic_cast<EventLoop*>(&runtime.executor());
+  if (!loop) return runtime.subprocesses().start(spec);
+  // For both directions: as long as the program holds it there is somebody who may still write.
+  const OwnedFd pipe(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  if (pipe.get() < 0) return file_error(errno, "open", path);
+  return PosixSubprocesses(*loop).start_with(
+      spec, {.input = pipe.get(), .output = -1, .errors = -1, .terminal = false});
+}
+
+Result<std::unique_ptr<Stream>> open_input_pipe(Runtime& runtime, const std::string& path) {
+  auto* loop = dynamic_cast<EventLoop*>(&runtime.executor());
+  if (!loop)
+    return fail(Code::kUnimplemented, "process.attached.simulated",
+                "programs of a simulated machine have no input to write to");
+  OwnedFd pipe(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
+  if (pipe.get() < 0 && errno == ENXIO)
+    return fail(Code::kFailedPrecondition, "process.input.closed",
+                "the program has closed its input; nothing more can be typed into it");
+  if (pipe.get() < 0) return file_error(errno, "open", path);
+  struct stat found{};
+  if (::fstat(pipe.get(), &found) != 0 || !S_ISFIFO(found.st_mode))
+    return fail(Code::kFailedPrecondition, "process.input.kind", path + " is no pipe any more");
+  return std::make_unique<PipeStream>(adopt(*loop, std::move(pipe)), PipeStream::Ends::kWithThis);
 }
 
 }  // namespace neap::io

@@ -102,10 +102,13 @@ class Kubectl:
             raise AssertionError("kubectl %s was not refused\n%s" % (" ".join(words), done.out))
         return done.err + done.out
 
-    def start(self, *words, env=None):
+    def start(self, *words, env=None, stdin=None):
         out = open(self.folder / ("out-%d" % len(self.started)), "w+")
         err = open(self.folder / ("err-%d" % len(self.started)), "w+")
-        process = subprocess.Popen(self.words(words), stdout=out, stderr=err, text=True, env=self.environment(env))
+        typed = subprocess.DEVNULL
+        if stdin is not None:
+            typed = open(self.write(stdin, "in-%d" % len(self.started)))
+        process = subprocess.Popen(self.words(words), stdin=typed, stdout=out, stderr=err, text=True, env=self.environment(env))
         process.files = (out.name, err.name)
         self.started.append(process)
         return process

@@ -101,6 +101,46 @@ TEST_F(ProcessDriverTest, a_second_life_adopts_what_still_runs_and_nothing_else)
   EXPECT_FALSE(third.adopt("a", directory_).value_or(true));
 }
 
+TEST_F(ProcessDriverTest, what_is_typed_reaches_the_program_in_a_second_life_too) {
+  auto limiter = ResourceLimiter::detect(runtime_->files(), "test", directory_ + "/no-cgroups");
+  const auto type = [](ProcessDriver& d, std::string line) -> Task<Status> {
+    NEAP_CO_TRY(const auto input, d.open_input("a"));
+    co_return co_await input->write_all({}, line);
+  };
+  {
+    ProcessDriver first(*runtime_, limiter, {});
+    auto work = spec("a", {{"/bin/sh", "-c", "read a; read b; echo \"$a and $b\""}});
+    work.programs[0].takes_input = true;
+    ASSERT_TRUE(first.start(work));
+    ASSERT_TRUE(runtime_->run_task(type(first, "before\n")));
+    runtime_->run_task([](ProcessDriver& d) -> Task<void> { co_await d.close(); }(first));
+  }
+  ProcessDriver second(*runtime_, limiter, {});
+  ASSERT_TRUE(second.adopt("a", directory_).value_or(false));
+  ASSERT_TRUE(runtime_->run_task(type(second, "after\n")));
+  const auto ended = runtime_->run_task([](ProcessDriver& d) -> Task<Status> {
+    auto exit = co_await d.wait({}, "a");
+    co_await d.close();
+    co_return exit ? ok() : Status(fail(exit.error()));
+  }(second));
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(second.read_log_tail(directory_, 100).value_or(""), "before and after\n");
+}
+
+TEST_F(ProcessDriverTest, a_program_that_takes_no_input_reads_an_end_and_says_so) {
+  auto limiter = ResourceLimiter::detect(runtime_->files(), "test", directory_ + "/no-cgroups");
+  ProcessDriver driver(*runtime_, limiter, {});
+  const auto refused = runtime_->run_task([](ProcessDriver& d, WorkSpec s) -> Task<std::string> {
+    if (!d.start(s)) co_return "not started";
+    const auto input = d.open_input("a");
+    (void)co_await d.stop({}, "a", 1s);
+    co_await d.close();
+    co_return input ? "opened" : input.error().reason;
+  }(driver, spec("a", {{"/bin/sh", "-c", "cat && echo end; exec sleep 1000"}})));
+  EXPECT_EQ(refused, "executor.input.none");
+  EXPECT_EQ(driver.open_input("a").error().reason, "executor.ended");
+}
+
 TEST_F(ProcessDriverTest, memory_limits_are_enforced_where_the_kernel_offers_cgroups) {
   auto limiter = ResourceLimiter::detect(runtime_->files(), "unit-test");
   if (limiter.layout() == ResourceLimiter::Layout::kNone) GTEST_SKIP() << limiter.description();

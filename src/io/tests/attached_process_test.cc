@@ -75,6 +75,64 @@ TEST(AttachedProcess, a_signal_reaches_all_it_started) {
   }(world.runtime()));
 }
 
+TEST(InputPipe, writers_come_and_go_while_the_program_waits) {
+  RealWorld world;
+  world.run([](Runtime& runtime, std::string folder) -> Task<void> {
+    auto spec = shell("read a; read b; echo \"$a $b\"; exec 0<&-; echo closed; exec sleep 1000");
+    spec.stdout_path = folder + "/out";
+    EXPECT_TRUE(make_input_pipe(folder + "/input"));
+    auto process = start_with_input_pipe(runtime, spec, folder + "/input");
+    EXPECT_TRUE(process) << process.error().to_string();
+    if (!process) co_return;
+    for (const auto* line : {"one\n", "two\n"}) {
+      auto input = open_input_pipe(runtime, folder + "/input");
+      EXPECT_TRUE(input) << input.error().to_string();
+      if (!input) co_return;
+      EXPECT_TRUE(co_await (*input)->write_all({}, line));
+      EXPECT_TRUE(co_await (*input)->shutdown_write());
+    }
+    std::string out;
+    while (!out.ends_with("closed\n")) {
+      EXPECT_TRUE(co_await sleep_for(runtime.executor(), {}, 20ms));
+      out = runtime.files().read_file(folder + "/out").value_or("");
+    }
+    EXPECT_EQ(out, "one two\nclosed\n");
+    const auto late = open_input_pipe(runtime, folder + "/input");
+    EXPECT_EQ(late ? std::string() : late.error().reason, "process.input.closed");
+    EXPECT_TRUE((*process)->signal(SIGKILL));
+    EXPECT_TRUE(co_await (*process)->wait({}));
+  }(world.runtime(), world.directory()));
+}
+
+TEST(InputPipe, holds_a_bounded_amount_and_then_lets_writers_wait) {
+  RealWorld world;
+  world.run([](Runtime& runtime, std::string folder) -> Task<void> {
+    EXPECT_TRUE(make_input_pipe(folder + "/input"));
+    auto process = start_with_input_pipe(runtime, shell("exec sleep 1000"), folder + "/input");
+    EXPECT_TRUE(process);
+    if (!process) co_return;
+    auto input = open_input_pipe(runtime, folder + "/input");
+    EXPECT_TRUE(input);
+    if (!input) co_return;
+    const auto soon = CallContext{}.with_deadline(runtime.executor().now() + 200ms);
+    const auto much = co_await (*input)->write_all(soon, std::string(1u << 20, 'x'));
+    EXPECT_FALSE(much);
+    if (!much) EXPECT_EQ(much.error().code, Code::kDeadlineExceeded);
+    EXPECT_TRUE((*process)->signal(SIGKILL));
+    EXPECT_TRUE(co_await (*process)->wait({}));
+  }(world.runtime(), world.directory()));
+}
+
+TEST(InputPipe, something_else_in_its_place_is_not_written_to) {
+  RealWorld world;
+  auto& files = world.runtime().files();
+  const auto path = world.directory() + "/input";
+  EXPECT_EQ(open_input_pipe(world.runtime(), path).error().code, Code::kNotFound);
+  ASSERT_TRUE(files.write_file_atomic(path, "kept"));
+  EXPECT_EQ(open_input_pipe(world.runtime(), path).error().reason, "process.input.kind");
+  EXPECT_EQ(files.read_file(path).value_or(""), "kept");
+}
+
 TEST(AttachedProcess, a_simulated_machine_says_that_it_has_none) {
   SimulatedWorld world;
   const auto started = start_attached(world.runtime(), shell("true"), {});

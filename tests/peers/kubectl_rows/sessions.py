@@ -114,6 +114,7 @@ def exec_protected(k):
     k.ok("apply", "-f", k.write(POLICY % user))
     k.until(lambda: k.run("exec", "protected", "--", "echo", "seen").out == "seen\n")
     contains(k.refused("port-forward", "protected", ":80"), "no policy")
+    contains(k.refused("attach", "-i", "protected", stdin="x\n"), "no policy")
     k.until(lambda: audit(k, "session-end", k.ns))
     begun, ended = audit(k, "session-start", k.ns)[0], audit(k, "session-end", k.ns)[0]
     equal([begun[f] for f in ("kind", "user", "level", "program", "from")], ["exec", user, "L2", "echo", "factory-01"])
@@ -126,7 +127,49 @@ def attach(k):
     pod = run_job(k, "while true; do echo beat; sleep 0.2; done")
     process = k.start("attach", pod)
     k.until_output(process, "beat", times=3)
-    contains(k.refused("attach", "-i", pod, stdin=""), "reads no input")
+
+
+@row("exec", "`attach -i` to work made with `stdin: true`: several one after the other and at once, none of them ends it")
+def attach_input(k):
+    pod = run_job(k, "while read line; do echo got $line; done; echo ended; sleep 600", stdin=True)
+    equal(k.object("pod", pod)["spec"]["containers"][0].get("stdin"), True)
+    watching = k.start("attach", pod)
+    for line in ("one", "two"):
+        # Its own input ends at once, the work's does not.
+        typing = k.start("attach", "-i", pod, stdin=line + "\n")
+        k.until_output(watching, "got " + line)
+        k.until_output(typing, "got " + line)
+    many = [k.start("attach", "-i", pod, stdin="".join("%s%d\n" % (who, i) for i in range(50))) for who in "ab"]
+    k.until(lambda: all(k.ok("logs", pod).count("got " + who) == 50 for who in "ab"))
+    check(all(process.poll() is None for process in many), "an attach ended while the work runs")
+    check("ended" not in k.ok("logs", pod), "the end of a user's input was the end of the work's")
+
+
+@row("exec", "`attach -i` of more than the work reads: it waits, and nothing is lost")
+def attach_backpressure(k):
+    pod = run_job(k, "while [ ! -e go ]; do sleep 0.1; done; head -c 1000000 | wc -c; sleep 600", stdin=True)
+    k.start("attach", "-i", pod, stdin="0123456789\n" * 100000)
+    k.ok("exec", pod, "--", "touch", "go")
+    k.until(lambda: k.ok("logs", pod).strip() == "1000000", lambda: k.ok("logs", pod))
+
+
+@row("exec", "`attach -i` to work made without `stdin: true`")
+def attach_without_input(k):
+    pod = run_job(k, "cat; sleep 600")
+    contains(k.refused("attach", "-i", pod, stdin=""), "stdin: true")
+    return "the program reads no input; the message names `stdin: true`"
+
+
+@row("exec", "`attach` needs the right to create pods/attach: that of pods/exec is not enough", since=24)
+def attach_rights(k):
+    pod = run_job(k, "while read line; do echo got $line; done", stdin=True)
+    k.ok("create", "role", "r", "--verb=create", "--resource=pods/exec")
+    k.ok("create", "role", "reader", "--verb=get", "--resource=pods")
+    k.ok("create", "serviceaccount", "viewer")
+    for role in ("r", "reader"):
+        k.ok("create", "rolebinding", role, "--role=" + role, "--serviceaccount=%s:viewer" % k.ns)
+    token = k.ok("create", "token", "viewer").strip()
+    contains(k.refused("attach", "-i", pod, token=token, stdin="x\n"), "forbidden", "pods/attach")
 
 
 @row("exec", "`cp` in both directions, files and folders")
@@ -139,3 +182,12 @@ def cp(k):
     equal(k.ok("exec", pod, "--", "wc", "-c", "up/deep/data").split()[0], str(1 << 20))
     k.ok("cp", "%s/%s:up" % (k.ns, pod), str(k.folder / "down"))
     equal((k.folder / "down/deep/data").read_bytes(), (folder / "deep/data").read_bytes())
+
+
+@row("exec", "`describe pod`, `get pod -o wide` of work that runs")
+def describe_pod(k):
+    pod = exec_pod(k)
+    described = k.ok("describe", "pod", pod)
+    contains(described, "Status:", "Running", "touch made-by-work", "main:")
+    contains(k.ok("get", "pod", pod, "-o", "wide"), k.object("pod", pod)["spec"]["nodeName"])
+    contains(k.ok("wait", "pod/" + pod, "--for=condition=Ready", "--timeout=20s"), "condition met")

@@ -3,7 +3,8 @@
 // 1. What runs is written (process.json, by rename) before it counts as started; a new life of the
 //    agent adopts it by pid and kernel start time, or learns that it is gone.
 // 2. Output goes to files the children hold open for append; rotation copies and truncates, keeping
-//    one older file, so that a log never exceeds twice its bound.
+//    one older file, so that a log never exceeds twice its bound. Input comes, where a program takes one,
+//    from a pipe with a name, which another life of the agent opens again.
 // 3. stop() asks with SIGTERM and, after the grace, ends the group with SIGKILL.
 // Belongs to one executor. Programs are started by argument vector, never through a shell.
 #pragma once
@@ -29,6 +30,7 @@ struct WorkSpec {
   struct Program {
     std::vector<std::string> argv, environment;
     std::string working_directory;
+    bool takes_input = false;  // its standard input stays open for open_input(), else it reads an end
   };
   std::vector<Program> programs;
   io::ProcessLimits limits;  // of all programs together
@@ -61,6 +63,10 @@ class ProcessDriver {
   // the work has ended, and when this program ends. kFailedPrecondition "executor.ended" where nothing runs.
   Result<io::AttachedProcess> start_beside(const std::string& id, const WorkSpec::Program& program,
                                            const io::AttachOptions& options);
+  // The input of the program of `id` that takes one. Several may write at a time; closing it ends nothing,
+  // since the program holds it open itself. kFailedPrecondition "executor.input.none" where no program takes
+  // input.
+  Result<std::unique_ptr<io::Stream>> open_input(const std::string& id);
   // Those processes, for io::find_loopback_listener().
   io::ProcessFamily family(const std::string& id) const;
   // Returns when all processes of `id` have ended.
@@ -82,6 +88,8 @@ class ProcessDriver {
   Task<void> keep_log(std::shared_ptr<Work> work);
   void track(std::shared_ptr<Work> work);
   Status save(const Work& work);
+  Result<std::unique_ptr<io::Process>> start_program(const io::ProcessSpec& process,
+                                                     const std::string& input);
 
   io::Runtime& runtime_;
   ResourceLimiter& limiter_;

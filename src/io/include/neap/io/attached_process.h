@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "neap/io/runtime.h"
 
@@ -31,5 +32,18 @@ struct AttachedProcess {
 // kUnimplemented on a simulated runtime, whose programs have no descriptors.
 Result<AttachedProcess> start_attached(Runtime& runtime, const ProcessSpec& spec,
                                        const AttachOptions& options);
+
+// The input of a program that outlives this one: a pipe with a name (fifo(7)), which the program itself holds
+// open. So it waits for whoever writes next, never reads an end, and 64 KiB are kept for it at most.
+//
+// Replaces what lies at `path`; only the owner may open it.
+Status make_input_pipe(const std::string& path);
+// `spec` with that pipe as its input. On a simulated runtime, whose programs read nothing, it starts without.
+Result<std::unique_ptr<Process>> start_with_input_pipe(Runtime& runtime, const ProcessSpec& spec,
+                                                       const std::string& path);
+// To write to: write_all() waits while the pipe is full; pieces of up to 4096 bytes are not mixed with those
+// of others who write. kNotFound where there is no pipe; kFailedPrecondition "process.input.closed" where no
+// program reads it any more.
+Result<std::unique_ptr<Stream>> open_input_pipe(Runtime& runtime, const std::string& path);
 
 }  // namespace neap::io

@@ -131,9 +131,11 @@ def attach(k):
 
 @row("exec", "`attach -i` to work made with `stdin: true`: several one after the other and at once, none of them ends it")
 def attach_input(k):
-    pod = run_job(k, "while read line; do echo got $line; done; echo ended; sleep 600", stdin=True)
+    # The beat tells when somebody is attached.
+    pod = run_job(k, "while true; do echo beat; sleep 0.2; done & while read line; do echo got $line; done; echo ended; sleep 600", stdin=True)
     equal(k.object("pod", pod)["spec"]["containers"][0].get("stdin"), True)
     watching = k.start("attach", pod)
+    k.until_output(watching, "beat")
     for line in ("one", "two"):
         # Its own input ends at once, the work's does not.
         typing = k.start("attach", "-i", pod, stdin=line + "\n")

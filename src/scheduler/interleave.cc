@@ -268,7 +268,40 @@ std::vector<Group> at_fitting_price(Grouping& grouping, double highest_rate, int
   return chosen;
 }
 
+// By ascending `work`, ties to the lower index: the first job delays all, the last one only itself and
+// `outlives` of each job before it.
+std::vector<double> delays_saved(std::span<const QueuedJob> jobs, std::span<const double> work,
+                                 double outlives) {
+  std::vector<std::size_t> order(jobs.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, {}, [&](std::size_t job) { return std::pair(work[job], job); });
+  std::vector<double> result(jobs.size());
+  for (std::size_t before = 0; before < order.size(); ++before)
+    result[order[before]] = jobs[order[before]].gpus * (static_cast<double>(order.size() - before) +
+                                                        outlives * static_cast<double>(before));
+  return result;
+}
+
+// Service below which two jobs are equally new.
+constexpr double kNew_s = 600;
+
 }  // namespace
+
+std::vector<double> delays_saved_known(std::span<const QueuedJob> jobs) {
+  std::vector<double> work;
+  work.reserve(jobs.size());
+  for (const auto& job : jobs) work.push_back(job.remaining_s * job.gpus);
+  return delays_saved(jobs, work, 0);
+}
+
+std::vector<double> delays_saved_blind(std::span<const QueuedJob> jobs) {
+  std::vector<double> work;
+  work.reserve(jobs.size());
+  for (const auto& job : jobs) work.push_back((job.attained_s + kNew_s) * job.gpus);
+  return delays_saved(jobs, work, 0.5);
+}
+
+double sharing_review_after_s(double attained_s) { return std::max(attained_s, kNew_s); }
 
 std::vector<std::vector<std::size_t>> group_by_rate(std::span<const QueuedJob> jobs,
                                                     std::span<const double> rates, int gpus,

@@ -66,28 +66,26 @@ class Rule {
         choice.groups = alone(scheduler::choose_by_rate(queue, rates, options_.gpus));
         break;
       }
-      case Policy::kSharingKnown: {
-        std::vector<double> rates;
-        for (const auto& job : queue) rates.push_back(1 / std::max(job.remaining_s, 1e-6));
-        choice.groups = scheduler::group_by_rate(queue, rates, options_.gpus, interleaving_);
+      case Policy::kSharingKnown:
+        choice.groups = scheduler::group_by_rate(queue, scheduler::delays_saved_known(queue), options_.gpus,
+                                                 interleaving_);
         break;
-      }
       case Policy::kSharingBlind:
-        choice.groups =
-            scheduler::group_by_rate(queue, history_.completion_rates(queue), options_.gpus, interleaving_);
+        choice.groups = scheduler::group_by_rate(queue, scheduler::delays_saved_blind(queue), options_.gpus,
+                                                 interleaving_);
         break;
     }
-    if (options_.policy != Policy::kBlind && options_.policy != Policy::kSharingBlind) return choice;
-    std::size_t running = 0;
-    for (const auto& group : choice.groups) running += group.size();
-    if (running == queue.size() && options_.policy == Policy::kBlind)
-      return choice;  // nobody to change places with
+    const bool is_sharing = options_.policy == Policy::kSharingBlind;
+    if (options_.policy != Policy::kBlind && !is_sharing) return choice;
+    if (choice.groups.size() == queue.size()) return choice;  // all alone: nobody to change places with
     for (const auto& group : choice.groups) {
       const auto speeds = group_speeds(queue, group);
       double lost = 0;
       for (const auto job : group) lost += overhead ? overheads[job] : 0;
       for (std::size_t at = 0; at < group.size(); ++at) {
-        const double left = scheduler::ServiceHistory::review_after_s(queue[group[at]].attained_s);
+        const double attained_s = queue[group[at]].attained_s;
+        const double left = is_sharing ? scheduler::sharing_review_after_s(attained_s)
+                                       : scheduler::ServiceHistory::review_after_s(attained_s);
         choice.review_s = std::min(choice.review_s, std::max(left, 1.0) / speeds[at] + lost);
       }
     }

@@ -64,6 +64,19 @@ TEST(GroupByRate, shares_only_when_places_are_short) {
   EXPECT_EQ(shared[0].size(), 2u);
 }
 
+TEST(DelaysSaved, counts_who_waits_behind_and_half_of_those_who_may_turn_out_longer) {
+  const std::vector<QueuedJob> jobs{{.gpus = 8, .remaining_s = 10, .attained_s = 9000},
+                                    {.gpus = 1, .remaining_s = 1000, .attained_s = 0},
+                                    {.gpus = 1, .remaining_s = 20, .attained_s = 500}};
+  // Areas 80, 1000, 20: the last job delays all three.
+  EXPECT_EQ(delays_saved_known(jobs), (std::vector<double>{8 * 2, 1, 3}));
+  // Service had 8 x 9600, 600, 1100 (ten minutes are nothing): the second job is the newest.
+  EXPECT_EQ(delays_saved_blind(jobs), (std::vector<double>{8 * (1 + 1.0), 3, 2 + 0.5}));
+  EXPECT_EQ(sharing_review_after_s(0), 600);
+  EXPECT_EQ(sharing_review_after_s(7200), 7200);
+  EXPECT_TRUE(delays_saved_blind({}).empty());
+}
+
 TEST(ChooseBursts, sends_whom_the_forecast_keeps_too_long_and_nobody_else) {
   NodePool pool(1, 8);
   std::vector<PrivateRun> runs{{*pool.take(8), 5}};

@@ -51,9 +51,20 @@ class Interleaving {
   std::map<std::vector<int>, std::shared_ptr<const std::vector<Blend>>> blends_;
 };
 
-// Groups that end most jobs per second on `gpus` accelerators: rates as choose_by_rate takes them, times the
-// speed inside the group. A price per accelerator, found by bisection, tells who is worth a place and with
-// whom.
+// What a second of service of each job is worth, for group_by_rate: the accelerators it holds times the jobs
+// whose end comes as much sooner. Unlike a chance of ending, which spans six orders of magnitude, this says
+// how much faster service of one job is worth slower service of others, and makes the oldest job count once.
+// Known: all with no less work left (remaining x accelerators), itself included.
+std::vector<double> delays_saved_known(std::span<const QueuedJob> jobs);
+// Unknown: all that had no less service (attained x accelerators), itself included; and half of those that
+// had less, since of two whose ends nobody knows each is as likely the longer one.
+std::vector<double> delays_saved_blind(std::span<const QueuedJob> jobs);
+// Service after which a running job's standing among the others is asked again: when it doubled, and not
+// before 10 minutes, as every change of groups costs a start.
+double sharing_review_after_s(double attained_s);
+
+// Groups that save most delay per second on `gpus` accelerators: `rates` (delays_saved_*) times the speed
+// inside the group. A price per accelerator, found by bisection, tells who is worth a place and with whom.
 std::vector<std::vector<std::size_t>> group_by_rate(std::span<const QueuedJob> jobs,
                                                     std::span<const double> rates, int gpus,
                                                     Interleaving& interleaving);

@@ -1,8 +1,9 @@
 // The search over whole assignments beside the exact optimum of a mixed-integer solver (COIN-OR Cbc), on
-// random small instances; and the capacity split beside the same solver's linear programme. Prints the gaps;
-// fails where the search is more than a few percent away, where it claims more than the optimum, or where a
-// split costs more than the programme's.
+// random small instances; the capacity split beside the same solver's linear programme; and shares of
+// accelerator models beside COIN-OR Clp. Prints the gaps; fails where the search is more than a few percent
+// away, where it claims more than the optimum, or where a split or a share differs from the programme's.
 #include <coin/Cbc_C_Interface.h>
+#include <coin/Clp_C_Interface.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "neap/base/draw.h"
 #include "neap/scheduler/assignment.h"
 #include "neap/scheduler/capacity_split.h"
+#include "neap/scheduler/throughput_share.h"
 
 namespace neap {
 namespace {
@@ -152,11 +154,116 @@ bool compare_splits() {
   return true;
 }
 
+struct ShareInstance {
+  std::vector<scheduler::SharingJob> jobs;
+  std::vector<std::int64_t> capacity;
+};
+
+// Some jobs are shut out of models, some ask gangs, some are alike.
+ShareInstance draw_share(Draw& draw) {
+  ShareInstance out;
+  for (std::size_t models = 2 + draw.below(4); out.capacity.size() < models;)
+    out.capacity.push_back(std::int64_t(8 + draw.below(64)));
+  for (std::size_t jobs = 5 + draw.below(40); out.jobs.size() < jobs;) {
+    if (!out.jobs.empty() && draw.below(4) == 0) {
+      out.jobs.push_back(out.jobs[draw.below(out.jobs.size())]);
+      continue;
+    }
+    scheduler::SharingJob job{.gpus = 1 << draw.below(4),
+                              .weight = 0.25 + 2 * draw.unit(),
+                              .throughput = {},
+                              .steps_left = std::pow(10, 1 + 4 * draw.unit())};
+    for (std::size_t model = 0; model < out.capacity.size(); ++model)
+      job.throughput.push_back(model > 0 && draw.below(5) == 0 ? 0 : std::pow(10, 3 * draw.unit() - 1));
+    out.jobs.push_back(std::move(job));
+  }
+  return out;
+}
+
+// The programme as stated in throughput_share.h, every job a row: columns are its fractions, then the level
+// that none falls below (for a makespan, steps of each per second of it).
+double solve_share(const ShareInstance& instance, scheduler::ShareObjective objective) {
+  const auto jobs = instance.jobs.size(), models = instance.capacity.size();
+  const bool has_level = objective != scheduler::ShareObjective::kMaxTotal;
+  double all = 0;
+  for (const auto capacity : instance.capacity) all += double(capacity);
+  std::vector<CoinBigIndex> starts{0};
+  std::vector<int> rows;
+  std::vector<double> factors, worth;
+  const auto add = [&](std::size_t row, double factor) {
+    rows.push_back(int(row));
+    factors.push_back(factor);
+  };
+  std::vector<double> spread(jobs);
+  for (std::size_t job = 0; job < jobs; ++job)
+    for (std::size_t model = 0; model < models; ++model)
+      spread[job] += instance.jobs[job].throughput[model] * double(instance.capacity[model]) / all;
+  for (std::size_t job = 0; job < jobs; ++job)
+    for (std::size_t model = 0; model < models; ++model) {
+      const auto& one = instance.jobs[job];
+      add(job, 1);
+      add(jobs + model, one.gpus);
+      const double measure =
+          objective == scheduler::ShareObjective::kMinMakespan ? one.steps_left : one.weight * spread[job];
+      if (has_level) add(jobs + models + job, -one.throughput[model] / measure);
+      worth.push_back(has_level ? 0 : -one.weight * one.throughput[model] / spread[job]);
+      starts.push_back(CoinBigIndex(rows.size()));
+    }
+  if (has_level) {
+    for (std::size_t job = 0; job < jobs; ++job) add(jobs + models + job, 1);
+    worth.push_back(-1);
+    starts.push_back(CoinBigIndex(rows.size()));
+  }
+  std::vector<double> row_upper(jobs, 1);
+  for (const auto capacity : instance.capacity) row_upper.push_back(double(capacity));
+  row_upper.resize(jobs + models + (has_level ? jobs : 0), 0);
+  const std::vector<double> row_lower(row_upper.size(), -std::numeric_limits<double>::max()),
+      lower(worth.size(), 0), upper(worth.size(), std::numeric_limits<double>::max());
+  auto* model = Clp_newModel();
+  Clp_setLogLevel(model, 0);
+  Clp_loadProblem(model, int(worth.size()), int(row_upper.size()), starts.data(), rows.data(), factors.data(),
+                  lower.data(), upper.data(), worth.data(), row_lower.data(), row_upper.data());
+  Clp_setPrimalTolerance(model, 1e-9);
+  Clp_setDualTolerance(model, 1e-9);
+  Clp_dual(model, 0);
+  const double best = Clp_status(model) == 0 ? -Clp_objectiveValue(model) : std::nan("");
+  Clp_deleteModel(model);
+  return objective == scheduler::ShareObjective::kMinMakespan ? 1 / best : best;
+}
+
+bool compare_shares() {
+  using Objective = scheduler::ShareObjective;
+  constexpr double kShareGapMax = 1e-6;
+  for (const auto& [objective, name] : {std::pair{Objective::kMaxMinFair, "max-min fair"},
+                                        {Objective::kMaxTotal, "max total"},
+                                        {Objective::kMinMakespan, "min makespan"}}) {
+    Draw draw(31);
+    double worst = 0;
+    for (int i = 0; i < kInstances; ++i) {
+      const auto instance = draw_share(draw);
+      const double best = solve_share(instance, objective);
+      const auto share = scheduler::share_by_throughput(instance.jobs, instance.capacity, objective);
+      const double gap = share ? std::abs(share->value / best - 1) : std::nan("");
+      if (!(gap <= kShareGapMax)) {
+        std::printf("share %d (%s): %s, the programme's optimum is %.9g\n", i, name,
+                    share ? fmt::format("{:.9g}", share->value).c_str() : share.error().message.c_str(),
+                    best);
+        return false;
+      }
+      worst = std::max(worst, gap);
+    }
+    std::printf("shares of accelerator models, %s: equal to Clp on %d instances, worst gap %.1e\n", name,
+                kInstances, worst);
+  }
+  return true;
+}
+
 }  // namespace
 }  // namespace neap
 
 int main() {
   const bool assignments_hold = neap::compare_assignments();
   const bool splits_hold = neap::compare_splits();
-  return assignments_hold && splits_hold ? 0 : 1;
+  const bool shares_hold = neap::compare_shares();
+  return assignments_hold && splits_hold && shares_hold ? 0 : 1;
 }

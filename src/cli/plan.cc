@@ -27,9 +27,16 @@ std::string places_text(const Json& variant) {
   return out;
 }
 
+// "1234 g"; empty where a site does not state what its electricity causes.
+std::string carbon_text(const Json& variant) {
+  const auto* grams = find_path(variant, {"carbonGramsPerHour"});
+  return grams && grams->is_number() ? fmt::format("{:.0f} g", grams->to_number<double>()) : "";
+}
+
 std::string plan_text(const Json& answer) {
   const auto currency = get_string(answer, "currency", "USD");
   std::vector<std::vector<std::string>> rows{{"WHAT IF", "WHERE", "AN HOUR", "TOTAL", "WHY"}};
+  bool is_carbon_known = false;
   if (const auto* variants = find_path(answer, {"variants"}); variants && variants->is_array())
     for (const auto& variant : variants->get_array()) {
       const bool has_price = find_path(variant, {"totalMicros"}) != nullptr;
@@ -37,7 +44,14 @@ std::string plan_text(const Json& answer) {
                       has_price ? money_text(get_int(variant, "costPerHourMicros"), currency) : "-",
                       has_price ? money_text(get_int(variant, "totalMicros"), currency) : "-",
                       std::string(get_string(variant, "why"))});
+      // Before the reasons, which are long.
+      auto carbon = carbon_text(variant);
+      is_carbon_known = is_carbon_known || !carbon.empty();
+      rows.back().insert(rows.back().end() - 1, carbon.empty() ? "-" : std::move(carbon));
     }
+  rows.front().insert(rows.front().end() - 1, "CO2E AN HOUR");
+  if (!is_carbon_known)
+    for (auto& row : rows) row.erase(row.end() - 2);
   return render_table(rows);
 }
 

@@ -61,6 +61,14 @@ std::string table_of(const RunReport& report, double seconds) {
         fmt::format("{}: rented {}, egress {}, hardware {}, operation {}", money(report.ownership.total),
                     money(report.ownership.rented), money(report.ownership.egress),
                     money(report.ownership.hardware), money(report.ownership.operation)));
+  if (!report.cost.carbon_kg_by_site.empty()) {
+    double kg = 0;
+    for (const auto& [site, part] : report.cost.carbon_kg_by_site) kg += part;
+    const auto unknown = report.cost.carbon_unknown.size();
+    add("carbon",
+        fmt::format("{:.1f} kg CO2e at full power{}", kg,
+                    unknown > 0 ? fmt::format("; {} sites state no carbonIntensity", unknown) : ""));
+  }
   add("replay", fmt::format("{} events, {} decisions in {:.2f} s ({:.0f} events/s)", report.events,
                             report.decisions, seconds, seconds > 0 ? double(report.events) / seconds : 0));
   auto out = render_table(rows);

@@ -146,7 +146,8 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
                       .jurisdiction = site.spec.jurisdiction,
                       .aliases = site.spec.aliases,
                       .labels = {},
-                      .spot_price_to_median = spot_price_to_median(site.status.spotPrices, pass.wall())};
+                      .spot_price_to_median = spot_price_to_median(site.status.spotPrices, pass.wall()),
+                      .carbon_intensity = site.spec.carbonIntensity};
     for (const auto& label : site.metadata.labels) s.labels.emplace_back(label);
     out.sites.push_back(std::move(s));
   }
@@ -194,6 +195,7 @@ scheduler::CostStrategy to_scheduler(std::string_view strategy) {
   if (strategy == "SpotPreemptible") return scheduler::CostStrategy::kPreferSpot;
   if (strategy == "OnDemand") return scheduler::CostStrategy::kAvoidSpot;
   if (strategy == "Cheapest") return scheduler::CostStrategy::kCheapest;
+  if (strategy == "LowestCarbon") return scheduler::CostStrategy::kLowestCarbon;
   return scheduler::CostStrategy::kBalanced;
 }
 

@@ -82,7 +82,8 @@ Result<std::optional<MoneyMicros>> total_of(const scheduler::Plan& plan, Duratio
 Result<Json> describe(const Variant& variant, const scheduler::Plan& plan, Duration duration) {
   JsonArray places;
   std::string why;
-  bool is_placed = true;
+  bool is_placed = true, is_carbon_known = true;
+  double grams_per_hour = 0;
   MoneyMicros hourly, egress;
   for (const auto& decision : plan.decisions) {
     is_placed = is_placed && decision.is_placed;
@@ -94,6 +95,8 @@ Result<Json> describe(const Variant& variant, const scheduler::Plan& plan, Durat
                             {"capacityType", policy::capacity_type_name(placement.capacity_type)}});
     if (decision.cost_per_hour) hourly.value += decision.cost_per_hour->value;
     egress.value += decision.egress_cost.value;
+    is_carbon_known = is_carbon_known && decision.carbon_grams_per_hour.has_value();
+    grams_per_hour += decision.carbon_grams_per_hour.value_or(0);
   }
   JsonObject out{{"variant", variant.name}, {"placed", is_placed}};
   if (!is_placed) {
@@ -101,6 +104,7 @@ Result<Json> describe(const Variant& variant, const scheduler::Plan& plan, Durat
     return Json(std::move(out));
   }
   out["places"] = std::move(places);
+  if (is_carbon_known) out["carbonGramsPerHour"] = grams_per_hour;
   NEAP_TRY(const auto total, total_of(plan, duration));
   if (total) {
     out["costPerHourMicros"] = hourly.value;

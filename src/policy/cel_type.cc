@@ -180,7 +180,8 @@ const Environment& placement_environment() {
                         {"jurisdiction", "string"},
                         {"labels", "map(string, string)"},
                         {"rtt", "duration"},
-                        {"bandwidth", "double"}});
+                        {"bandwidth", "double"},
+                        {"carbon_intensity", "double"}});
     out.object("node", {{"name", "string"},
                         {"kind", "string"},
                         {"capacity_type", "string"},

@@ -378,7 +378,8 @@ void Engine::explain_nodes(const Ask& ask, std::uint32_t s, SiteReason& reason) 
 std::optional<Refusal> Engine::settle(const Ask& ask, Decision& decision, const std::vector<Taken>& taken,
                                       std::vector<Placement>& placements, std::vector<bool>& sites) {
   std::int64_t hourly = 0;
-  bool is_priced = true;
+  bool is_priced = true, is_carbon_known = true;
+  double grams = 0;
   const auto& request = ask.request;
   sites.assign(board_.sites.size(), false);
   for (std::size_t i = 0; i < taken.size(); ++i) {
@@ -387,12 +388,15 @@ std::optional<Refusal> Engine::settle(const Ask& ask, Decision& decision, const 
     const auto& parts = ask.class_verdicts[board_.node_class[n]].parts;
     is_priced = is_priced && parts.cost_per_hour.has_value();
     if (parts.cost_per_hour) hourly += parts.cost_per_hour->value / request.replicas;
+    is_carbon_known = is_carbon_known && parts.carbon_grams_per_hour.has_value();
+    if (parts.carbon_grams_per_hour) grams += *parts.carbon_grams_per_hour / request.replicas;
     if (!sites[cls.site]) decision.egress_cost += parts.egress_cost;
     sites[cls.site] = true;
     placements.push_back(
         {int(i), board_.nodes[n]->name, board_.sites[cls.site]->name, cls.capacity_type, taken[i].devices});
   }
   if (is_priced) decision.cost_per_hour = MoneyMicros{hourly};
+  if (is_carbon_known) decision.carbon_grams_per_hour = grams;
   for (const auto& budget : board_.budgets) {
     if (budget.budget.project != request.project) continue;
     const MoneyMicros asked{compute_cost(request, decision, budget.open_ended).value +
@@ -400,6 +404,7 @@ std::optional<Refusal> Engine::settle(const Ask& ask, Decision& decision, const 
     const auto answer = finops::evaluate_budget(budget.budget, budget.state, asked);
     if (answer.admits) continue;
     decision.cost_per_hour.reset();
+    decision.carbon_grams_per_hour.reset();
     decision.egress_cost = {};
     decision.score = 0;
     return Refusal{Guard::kBudget, answer.sentence};

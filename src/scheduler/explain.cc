@@ -53,6 +53,8 @@ Json parts_to_json(const ScoreParts& parts) {
                  {"utilisation", rounded(parts.utilisation)},
                  {"spread", rounded(parts.spread)},
                  {"preference", rounded(parts.preference)}};
+  if (parts.carbon > 0) out["carbon"] = rounded(parts.carbon);
+  if (parts.carbon_grams_per_hour) out["carbonGramsPerHour"] = rounded(*parts.carbon_grams_per_hour);
   if (parts.topology > 0) out["topology"] = rounded(parts.topology);
   if (parts.cost_per_hour) out["costPerHour"] = format_money(*parts.cost_per_hour);
   if (parts.egress_cost.value > 0) out["egressCost"] = format_money(parts.egress_cost);
@@ -157,6 +159,8 @@ std::string short_money(std::string_view amount) {
   return out;
 }
 
+std::string carbon_text(double grams_per_hour) { return fmt::format("{:.0f} g CO2e/h", grams_per_hour); }
+
 std::string render_score(const Json& score, std::string_view currency) {
   std::string out = fmt::format("scores {:.1f}", get_number(score, "total"));
   std::vector<std::string> facts;
@@ -164,6 +168,8 @@ std::string render_score(const Json& score, std::string_view currency) {
     facts.push_back(fmt::format("{} {}/h", short_money(cost), currency));
   if (const auto egress = get_string(score, "egressCost"); !egress.empty())
     facts.push_back(fmt::format("{} {} to move data", short_money(egress), currency));
+  if (const double grams = get_number(score, "carbonGramsPerHour"); grams > 0)
+    facts.push_back(carbon_text(grams));
   if (get_number(score, "transferSeconds") > 0)
     facts.push_back(fmt::format("{:.0f} s to move data", get_number(score, "transferSeconds")));
   if (find_path(score, {"rttMs"}))
@@ -172,6 +178,8 @@ std::string render_score(const Json& score, std::string_view currency) {
   out += fmt::format(" (cost {:.0f}, latency {:.0f}, data {:.0f}, fragmentation {:.0f}, utilisation {:.0f}",
                      get_number(score, "cost"), get_number(score, "latency"), get_number(score, "gravity"),
                      get_number(score, "fragmentation"), get_number(score, "utilisation"));
+  if (const double points = get_number(score, "carbon"); points > 0)
+    out += fmt::format(", carbon {:.0f}", points);
   if (const double points = get_number(score, "preference"); points != 0)
     out += fmt::format(", rules {:+.0f}", points);
   return out + ")";
@@ -216,6 +224,7 @@ Json to_json(const Decision& decision, std::string_view currency) {
   if (decision.is_placed) {
     out["score"] = rounded(decision.score);
     if (decision.cost_per_hour) out["costPerHour"] = format_money(*decision.cost_per_hour);
+    if (decision.carbon_grams_per_hour) out["carbonGramsPerHour"] = rounded(*decision.carbon_grams_per_hour);
     if (decision.egress_cost.value > 0) out["egressCost"] = format_money(decision.egress_cost);
     out["placements"] = placements_to_json(decision.placements);
   }
@@ -249,6 +258,8 @@ std::string render_explanation(const Json& decision) {
     out += fmt::format("{} chosen", fmt::join(chosen, ", "));
     if (const auto cost = get_string(decision, "costPerHour"); !cost.empty())
       out += fmt::format(": {} {}/h", short_money(cost), currency);
+    if (const double grams = get_number(decision, "carbonGramsPerHour"); grams > 0)
+      out += fmt::format(", {}", carbon_text(grams));
     out += fmt::format(", score {:.1f}.\n", get_number(decision, "score"));
     for (const auto& placement : get_array(decision, "placements"))
       out += fmt::format("  replica {} on {} at {} ({})\n", get_int(placement, "replica"),

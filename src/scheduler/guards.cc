@@ -6,6 +6,7 @@
 #include "internal/board.h"
 #include "internal/views.h"
 #include "neap/api/meta.h"
+#include "neap/scheduler/carbon.h"
 
 namespace neap::scheduler {
 namespace {
@@ -237,6 +238,11 @@ void check_class(const Context& context, const Request& request, const NodeClass
   std::int64_t gang = 0;
   if (hourly && !__builtin_mul_overflow(hourly->value, std::int64_t(request.replicas), &gang))
     verdict.parts.cost_per_hour = MoneyMicros{gang};
+  verdict.parts.carbon = carbon_score(site.carbon_intensity);
+  if (site.carbon_intensity > 0)
+    verdict.parts.carbon_grams_per_hour =
+        request.replicas *
+        carbon_grams_per_hour(amounts_of(request.each, cls.accelerator_model), site.carbon_intensity);
   if (request.cost_strategy == CostStrategy::kPreferSpot && cls.capacity_type == CapacityType::kSpot)
     verdict.parts.preference += 25;
   if (request.cost_strategy == CostStrategy::kAvoidSpot && cls.capacity_type == CapacityType::kSpot)

@@ -34,4 +34,10 @@ Weights adapt_weights(Weights base, double load, bool misses_objective) {
   return base;
 }
 
+Weights carbon_first(Weights base) {
+  base.carbon += base.cost;
+  base.cost = 0;
+  return base;
+}
+
 }  // namespace neap::scheduler

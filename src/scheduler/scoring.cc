@@ -137,13 +137,14 @@ ScoreParts score_node(const Context& context, const Ask& ask, std::uint32_t node
   parts.fragmentation = fragmentation_score(context, node, each);
   parts.spread = 100;
   parts.preference += node_preference(context, ask, node);
-  const auto& w = context.options->weights;
+  const bool is_green = ask.request.cost_strategy == CostStrategy::kLowestCarbon;
+  const auto w = is_green ? carbon_first(context.options->weights) : context.options->weights;
   const double cost_weight = ask.request.cost_strategy == CostStrategy::kCheapest ? w.cost * 3 : w.cost;
   parts.total = context.options->profile != Profile::kWeighted
                     ? profile_total(context, ask, node, parts) + parts.preference
                     : cost_weight * parts.cost + w.latency * parts.latency + w.gravity * parts.gravity +
                           w.fragmentation * parts.fragmentation + w.utilisation * parts.utilisation +
-                          w.spread * parts.spread + parts.preference;
+                          w.spread * parts.spread + w.carbon * parts.carbon + parts.preference;
   return parts;
 }
 

@@ -115,6 +115,8 @@ bool SiteView::find(std::string_view member, Value& out) const {
     out = Value::duration(is_consumer_ ? Duration{} : to_consumer_->rtt);
   } else if (member == "bandwidth" && to_consumer_) {
     out = Value::real(to_consumer_->bandwidth);
+  } else if (member == "carbon_intensity" && site_.carbon_intensity > 0) {
+    out = Value::real(site_.carbon_intensity);
   } else {
     return false;
   }

@@ -34,6 +34,19 @@ Json cost_json(const CostReport& cost) {
   JsonArray unpriced;
   for (const auto& route : cost.unpriced) unpriced.emplace_back(route);
   out["unpriced_egress"] = std::move(unpriced);
+  if (!cost.carbon_kg_by_site.empty()) {
+    JsonObject by_site;
+    double total = 0;
+    for (const auto& [site, kg] : cost.carbon_kg_by_site) {
+      by_site[site] = kg;
+      total += kg;
+    }
+    JsonArray unknown;
+    for (const auto& site : cost.carbon_unknown) unknown.emplace_back(site);
+    out["carbon_kg"] = total;
+    out["carbon_kg_by_site"] = std::move(by_site);
+    out["carbon_unknown"] = std::move(unknown);
+  }
   return Json(std::move(out));
 }
 

@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "neap/scheduler/carbon.h"
+
 namespace neap::simulation {
 namespace {
 
@@ -34,6 +36,13 @@ Status RunMoney::add(const finops::UsageLine& line, WallTime at) {
 
 Status RunMoney::charge(const finops::AllocationUsage& usage, WallTime at) {
   if (usage.milliseconds <= 0) return ok();
+  constexpr double kHourMs = 3'600'000, kGramsPerKg = 1000;
+  if (const auto site = carbon_intensity_.find(usage.site);
+      site != carbon_intensity_.end() && site->second > 0)
+    carbon_kg_[usage.site] += scheduler::carbon_grams_per_hour(usage.held, site->second) / kGramsPerKg *
+                              double(usage.milliseconds) / kHourMs;
+  else
+    carbon_unknown_.insert(usage.site);
   NEAP_TRY(const auto lines, finops::price_allocation(prices_, usage));
   for (const auto& line : lines) NEAP_TRY_VOID(add(line, at));
   return ok();
@@ -77,6 +86,8 @@ Status RunMoney::report(CostReport& out, OwnershipReport& ownership) const {
               "parts of the cost sum to {} and the total is {}; this is a defect: report the scenario",
               format_money(sum), format_money(total_)));
   }
+  out.carbon_kg_by_site = carbon_kg_;
+  out.carbon_unknown = {carbon_unknown_.begin(), carbon_unknown_.end()};
   ownership.rented = rented_;
   ownership.egress = egress_;
   return ok();

@@ -398,9 +398,10 @@ WorkloadTerms read_terms(ScenarioReading& reading, Fields& entry) {
   request.interruption = kClasses[entry.choice("interruption", {"checkpointed", "restartable", "never"})];
   static constexpr scheduler::CostStrategy kStrategies[]{
       scheduler::CostStrategy::kBalanced, scheduler::CostStrategy::kCheapest,
-      scheduler::CostStrategy::kPreferSpot, scheduler::CostStrategy::kAvoidSpot};
-  request.cost_strategy =
-      kStrategies[entry.choice("costStrategy", {"Balanced", "Cheapest", "SpotPreemptible", "OnDemand"})];
+      scheduler::CostStrategy::kPreferSpot, scheduler::CostStrategy::kAvoidSpot,
+      scheduler::CostStrategy::kLowestCarbon};
+  request.cost_strategy = kStrategies[entry.choice(
+      "costStrategy", {"Balanced", "Cheapest", "SpotPreemptible", "OnDemand", "LowestCarbon"})];
   for (auto& key : entry.texts("tolerations", 64)) request.tolerations.push_back(std::move(key));
   for (auto& label : entry.entries("nodeSelector", 64)) request.node_selector.push_back(std::move(label));
   out.knows_durations = entry.choice("durations", {"known", "unknown"}) == 0;

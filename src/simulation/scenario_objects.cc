@@ -45,7 +45,8 @@ void add_site(ScenarioReading& reading, const api::Site& site) {
                       .jurisdiction = site.spec.jurisdiction,
                       .aliases = site.spec.aliases,
                       .labels = {},
-                      .spot_price_to_median = 1};
+                      .spot_price_to_median = 1,
+                      .carbon_intensity = site.spec.carbonIntensity};
   for (const auto& label : site.metadata.labels) out.labels.emplace_back(label);
   if (reading.find_site(out.name))
     reading.problems.add("metadata.name", "is the name of a second Site; name each once");

@@ -157,6 +157,17 @@ TEST(Plan, shows_each_what_if_with_its_price_or_its_reason) {
             "now          cloud-a (spot) x2  0.04 USD  0.08 USD\n"
             "all-private  -                  -         -         no node has 4 cores\n");
   EXPECT_EQ(lab.seen.back().target, "/neap/v1/plan?project=vision&milliseconds=7200000");
+  lab.answer("/neap/v1/plan", 200,
+             R"({"hours":2,"currency":"USD","variants":[
+                 {"variant":"now","placed":true,"carbonGramsPerHour":123.4,
+                  "places":[{"site":"cloud-a","capacityType":"spot"}],"why":"no price"},
+                 {"variant":"all-private","placed":false,"why":"no node has 4 cores"}]})");
+  EXPECT_EQ(lab.run({"plan", "-f", "/w/job.yaml", "--duration", "2h"}).out,
+            "TrainingJob train, 2.00 h\n"
+            "WHAT IF      WHERE           AN HOUR  TOTAL  CO2E AN HOUR  WHY\n"
+            "now          cloud-a (spot)  -        -      123 g         no price\n"
+            "all-private  -               -        -      -             no node has 4 cores\n");
+  lab.answer("/neap/v1/plan", 200, R"({"hours":2,"currency":"USD","variants":[]})");
   EXPECT_TRUE(parse_json(lab.run({"plan", "-f", "/w/job.yaml", "-o", "json"}).out));
   lab.answer("/neap/v1/plan", 400, R"({"kind":"Status","message":"\"Site\" is not planned","code":400})");
   EXPECT_EQ(lab.run({"plan", "-f", "/w/job.yaml"}).status, 1);

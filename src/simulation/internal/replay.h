@@ -30,7 +30,10 @@ inline constexpr std::size_t kBatch = 32, kHomecomingsTried = 8;
 class Replay {
  public:
   explicit Replay(const Scenario& scenario)
-      : scenario_(scenario), world_(scenario), money_(scenario.prices), draw_(scenario.seed * 2 + 1) {
+      : scenario_(scenario),
+        world_(scenario),
+        money_(scenario.prices, scenario.sites),
+        draw_(scenario.seed * 2 + 1) {
     // Who has no node of their own there does not wait for one.
     std::set<std::string> own;
     for (const auto& [node, pool] : scenario.nodes)

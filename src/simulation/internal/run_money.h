@@ -5,16 +5,20 @@
 
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 
 #include "neap/finops/metering.h"
+#include "neap/scheduler/snapshot.h"
 #include "neap/simulation/run.h"
 
 namespace neap::simulation {
 
 class RunMoney {
  public:
-  explicit RunMoney(const finops::PriceBook& prices) : prices_(prices) {}
+  RunMoney(const finops::PriceBook& prices, std::span<const scheduler::Site> sites) : prices_(prices) {
+    for (const auto& site : sites) carbon_intensity_[site.name] = site.carbon_intensity;
+  }
 
   Status charge(const finops::AllocationUsage& usage, WallTime at);
   // A route without a price is noted and costs nothing.
@@ -34,6 +38,8 @@ class RunMoney {
   MoneyMicros total_, rented_, egress_;
   std::map<std::string, MoneyMicros> by_project_, by_team_, by_site_, by_capacity_type_, by_kind_;
   std::set<std::string> unpriced_, watched_;
+  std::map<std::string, double> carbon_intensity_, carbon_kg_;  // by site
+  std::set<std::string> carbon_unknown_;
   std::map<std::string, std::map<WallTime, MoneyMicros>> billed_;  // of watched projects
 };
 

@@ -57,9 +57,13 @@ struct ScoreParts {
   double cost = 0, latency = 0, gravity = 0, fragmentation = 0, utilisation = 0, spread = 0, preference = 0;
   // How much of the node's block is in use; 0 where blocks are not known. Not of gangs, which get a block.
   double topology = 0;
+  // See carbon_score(); counts where Weights::carbon or the request asks.
+  double carbon = 0;
   double total = 0;
   // For the whole gang; absent where the price book does not know it.
   std::optional<MoneyMicros> cost_per_hour;
+  // CO2 equivalent, for the whole gang at full power; absent where the site does not state its intensity.
+  std::optional<double> carbon_grams_per_hour;
   MoneyMicros egress_cost;
   double transfer_seconds = 0;
   std::optional<Duration> rtt;
@@ -150,6 +154,7 @@ struct Decision {
   // Total of the winner (mean over the gang).
   double score = 0;
   std::optional<MoneyMicros> cost_per_hour;
+  std::optional<double> carbon_grams_per_hour;
   MoneyMicros egress_cost;
 };
 

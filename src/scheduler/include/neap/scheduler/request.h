@@ -16,7 +16,7 @@ std::string_view task_kind_name(TaskKind kind);
 // L1 core, L2 business, L3 public.
 enum class DataLevel : std::uint8_t { kL1 = 1, kL2 = 2, kL3 = 3 };
 
-enum class CostStrategy : std::uint8_t { kBalanced, kCheapest, kPreferSpot, kAvoidSpot };
+enum class CostStrategy : std::uint8_t { kBalanced, kCheapest, kPreferSpot, kAvoidSpot, kLowestCarbon };
 
 struct DataInput {
   std::string dataset;

@@ -24,11 +24,15 @@ struct Weights {
   double fragmentation = 0.15;
   double utilisation = 0.10;
   double spread = 0.05;
+  double carbon = 0;
 };
 
 // `load` is the share of serving capacity in use (0..1): above 0.7 weight moves from cost to latency, all of
 // it at 1; a service that misses its objective counts as full load.
 Weights adapt_weights(Weights base, double load, bool misses_objective);
+
+// The weight of cost on carbon instead: what a request with CostStrategy::kLowestCarbon is scored by.
+Weights carbon_first(Weights base);
 
 // Which scorer orders the admitted places; see profiles.h.
 enum class Profile : std::uint8_t { kWeighted, kHeadroom, kLatencyFirst, kTiered };

@@ -49,6 +49,8 @@ struct Site {
   Labels labels;
   // Today's spot price over its 30-day median; 1 where unknown.
   double spot_price_to_median = 1;
+  // Grams of CO2 equivalent per kWh; 0 where unknown.
+  double carbon_intensity = 0;
 };
 
 struct Link {

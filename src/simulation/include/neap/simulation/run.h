@@ -37,6 +37,10 @@ struct CostReport {
   std::map<std::string, MoneyMicros> by_project, by_team, by_site, by_capacity_type, by_kind;
   // Routes whose egress has no price; nothing was charged for them.
   std::vector<std::string> unpriced;
+  // CO2 equivalent of what work held, at full power (see scheduler/carbon.h), where the site states the grams
+  // of its kWh; and the sites that had work and state none.
+  std::map<std::string, double> carbon_kg_by_site;
+  std::vector<std::string> carbon_unknown;
 };
 
 // What the owner of the places pays: rented capacity and egress as billed, own hardware whether it is used or

@@ -22,6 +22,7 @@ CLASSES = [
     ("blind", ["--policy", "neap", "--class", "blind"], ["Themis", "Tiresias"]),
     ("sharing, durations known", ["--policy", "neap", "--class", "sharing"], ["Muri-S"]),
     ("sharing, durations unknown", ["--policy", "neap", "--class", "sharing", "--durations", "unknown"], ["Muri-L"]),
+    ("Muri-L, its rule again", ["--policy", "muri-l"], ["Muri-L"]),
 ]
 
 

@@ -17,8 +17,9 @@ class SimulateJobs final : public SimulateCommand {
         ->check(CLI::IsMember(std::vector<std::string>{"muri"}));
     command->add_option("--trace", trace_, "CSV file, a row a job")->required();
     command->add_option("--gpus", gpus_, "Accelerators, on nodes of 8");
-    command->add_option("--policy", policy_, "srtf, srsf: published, know durations; neap: as --class says")
-        ->check(CLI::IsMember(std::vector<std::string>{"srtf", "srsf", "neap"}));
+    command->add_option("--policy", policy_, "srtf, srsf: published, know durations; muri-l: published, shares without knowing them; "
+                        "neap: as --class says")
+        ->check(CLI::IsMember(std::vector<std::string>{"srtf", "srsf", "muri-l", "neap"}));
     command
         ->add_option(
             "--class", class_,
@@ -58,6 +59,7 @@ class SimulateJobs final : public SimulateCommand {
     using Policy = simulation::JobsOptions::Policy;
     if (policy_ == "srtf") return Policy::kSrtf;
     if (policy_ == "srsf") return Policy::kSrsf;
+    if (policy_ == "muri-l") return Policy::kMuriL;
     if (class_ == "known") return Policy::kKnown;
     if (class_ == "blind") return Policy::kBlind;
     return durations_ == "known" ? Policy::kSharingKnown : Policy::kSharingBlind;

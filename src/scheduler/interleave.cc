@@ -59,6 +59,13 @@ double Interleaving::period_ms(std::span<const int> sorted_members) {
   return found->second = best * kShared[places.size() - 1] / kAlone;
 }
 
+double Interleaving::group_ms(std::span<const int> members) {
+  if (members.size() == 1) return profiles_[static_cast<std::size_t>(members[0])].iteration_ms * kAlone;
+  std::vector<int> sorted(members.begin(), members.end());
+  std::ranges::sort(sorted);
+  return period_ms(sorted) * kAlone;
+}
+
 std::vector<double> Interleaving::speeds(std::span<const int> members) {
   if (members.size() == 1) return {1.0};
   std::vector<int> sorted(members.begin(), members.end());

@@ -12,6 +12,8 @@
 #include <optional>
 #include <tuple>
 
+#include "internal/muri.h"
+#include "internal/nodes_of_eight.h"
 #include "neap/simulation/csv.h"
 
 namespace neap::simulation {
@@ -20,7 +22,6 @@ namespace {
 using scheduler::QueuedJob;
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
-constexpr int kNodeGpus = 8;
 constexpr int kGangMax = 4096;
 
 // Published seconds by model, for 1, 2, 4, 8, 16 and 32 accelerators.
@@ -43,14 +44,16 @@ double start_overhead_s(std::string_view model, int gpus) {
 class Rule {
  public:
   Rule(const JobTrace& trace, const JobsOptions& options)
-      : options_(options), interleaving_(trace.profiles) {}
+      : trace_(trace), options_(options), interleaving_(trace.profiles) {}
 
   struct Choice {
     std::vector<std::vector<std::size_t>> groups;  // indices into the queue
     double review_s = kNever;                      // of service, until the rule wants to be asked again
   };
 
-  Choice choose(std::span<const QueuedJob> queue, bool overhead, std::span<const double> overheads) {
+  Choice choose(std::span<const QueuedJob> queue, std::span<const double> running_s,
+                std::span<const double> overheads) {
+    const bool overhead = options_.event_overhead;
     using Policy = JobsOptions::Policy;
     Choice choice;
     switch (options_.policy) {
@@ -70,6 +73,14 @@ class Rule {
         choice.groups = scheduler::group_by_rate(queue, scheduler::delays_saved_known(queue), options_.gpus,
                                                  interleaving_);
         break;
+      case Policy::kMuriL: {
+        std::vector<MuriJob> jobs;
+        for (std::size_t job = 0; job < queue.size(); ++job)
+          jobs.push_back(
+              {.gpus = queue[job].gpus, .running_s = running_s[job], .profile = queue[job].profile});
+        choice.groups = choose_muri_l(jobs, options_.gpus, trace_.profiles, interleaving_);
+        break;
+      }
       case Policy::kSharingBlind:
         choice.groups = scheduler::group_by_rate(queue, scheduler::delays_saved_blind(queue), options_.gpus,
                                                  interleaving_);
@@ -110,33 +121,15 @@ class Rule {
   // The published yardsticks: in the order of the queue on the first node with room; wider gangs on wholly
   // free nodes; what does not fit is skipped.
   std::vector<std::size_t> first_fit(std::span<const QueuedJob> queue) const {
-    std::vector<int> free(static_cast<std::size_t>(options_.gpus / kNodeGpus), kNodeGpus);
+    auto free = empty_nodes(options_.gpus);
     std::vector<std::size_t> chosen;
     for (std::size_t job = 0; job < queue.size(); ++job)
       if (place_gang(free, queue[job].gpus)) chosen.push_back(job);
     return chosen;
   }
 
- public:
-  // All of the gang or nothing.
-  static bool place_gang(std::vector<int>& free, int gpus) {
-    if (gpus <= kNodeGpus) {
-      const auto node = std::ranges::find_if(free, [&](int left) { return left >= gpus; });
-      if (node == free.end()) return false;
-      *node -= gpus;
-      return true;
-    }
-    auto nodes = gpus / kNodeGpus;
-    if (std::ranges::count(free, kNodeGpus) < nodes) return false;
-    for (auto& left : free)
-      if (left == kNodeGpus && nodes > 0) {
-        left = 0;
-        --nodes;
-      }
-    return true;
-  }
-
  private:
+  const JobTrace& trace_;
   JobsOptions options_;
   scheduler::Interleaving interleaving_;
   scheduler::ServiceHistory history_;
@@ -176,7 +169,7 @@ class Replay {
 
  private:
   struct Run {
-    double remaining_s = 0, attained_s = 0;
+    double remaining_s = 0, attained_s = 0, running_s = 0;
     double group_speed = 0;  // 0: not running
     double group_overhead_s = 0;
     double end_s = kNever;
@@ -199,6 +192,7 @@ class Replay {
       report_.served_gpu_s += served * trace_job.gpus;
       run.remaining_s -= served;
       run.attained_s += served;
+      run.running_s += step_s;
       return false;
     });
     while (arrived_ < arrivals_.size() && trace_.jobs[arrivals_[arrived_]].submit_s <= now_)
@@ -222,6 +216,7 @@ class Replay {
       sort_active([](const Run& run, int gpus) { return run.remaining_s * gpus; });
     queue_.clear();
     overheads_.clear();
+    running_s_.clear();
     for (const auto job : active_) {
       runs_[job].group_speed = 0;
       runs_[job].end_s = kNever;
@@ -230,19 +225,20 @@ class Replay {
                         .attained_s = runs_[job].attained_s,
                         .profile = trace_.jobs[job].profile});
       overheads_.push_back(trace_.jobs[job].overhead_s);
+      running_s_.push_back(runs_[job].running_s);
     }
-    auto choice = rule_.choose(queue_, options_.event_overhead, overheads_);
+    auto choice = rule_.choose(queue_, running_s_, overheads_);
     review_ = now_ + choice.review_s;
     // The widest first: powers of two then pack whenever their sum fits.
     std::ranges::sort(choice.groups, {}, [&](const auto& group) {
       return std::pair(-queue_[group.front()].gpus, group.front());
     });
-    std::vector<int> free(static_cast<std::size_t>(options_.gpus / kNodeGpus), kNodeGpus);
+    auto free = empty_nodes(options_.gpus);
     int busy = 0;
     for (const auto& group : choice.groups) {
       const int gpus = queue_[group.front()].gpus;
       busy += gpus;
-      if (!Rule::place_gang(free, gpus))
+      if (!place_gang(free, gpus))
         return fail(Code::kInternal, "simulation.jobs.capacity",
                     fmt::format("the rule gave out {} accelerators of {}", busy, options_.gpus));
       const auto speeds = rule_.group_speeds(queue_, group);
@@ -285,7 +281,7 @@ class Replay {
   std::size_t arrived_ = 0;
   double now_ = 0, review_ = kNever;
   std::vector<QueuedJob> queue_;
-  std::vector<double> overheads_;
+  std::vector<double> overheads_, running_s_;
   JobsReport report_;
 };
 

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "neap/scheduler/carbon.h"
+#include "neap/simulation/scenario.h"
 
 namespace neap::simulation {
 namespace {
@@ -36,11 +37,11 @@ Status RunMoney::add(const finops::UsageLine& line, WallTime at) {
 
 Status RunMoney::charge(const finops::AllocationUsage& usage, WallTime at) {
   if (usage.milliseconds <= 0) return ok();
-  constexpr double kHourMs = 3'600'000, kGramsPerKg = 1000;
+  constexpr double kGramsPerKg = 1000;
   if (const auto site = carbon_intensity_.find(usage.site);
       site != carbon_intensity_.end() && site->second > 0)
     carbon_kg_[usage.site] += scheduler::carbon_grams_per_hour(usage.held, site->second) / kGramsPerKg *
-                              double(usage.milliseconds) / kHourMs;
+                              double(usage.milliseconds) / double(kHourMs);
   else
     carbon_unknown_.insert(usage.site);
   NEAP_TRY(const auto lines, finops::price_allocation(prices_, usage));

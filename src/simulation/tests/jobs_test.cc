@@ -14,8 +14,8 @@ namespace neap::simulation {
 namespace {
 
 using Policy = JobsOptions::Policy;
-constexpr std::array kPolicies{Policy::kSrtf,  Policy::kSrsf,         Policy::kKnown,
-                               Policy::kBlind, Policy::kSharingKnown, Policy::kSharingBlind};
+constexpr std::array kPolicies{Policy::kSrtf,         Policy::kSrsf,         Policy::kKnown, Policy::kBlind,
+                               Policy::kSharingKnown, Policy::kSharingBlind, Policy::kMuriL};
 
 // Half arrive at once; sizes and lengths spread as in the published traces.
 JobTrace random_trace(std::uint64_t seed, std::size_t jobs) {
@@ -161,6 +161,7 @@ TEST(SimulateJobs, equals_the_published_yardsticks_to_the_second_and_beats_them_
     EXPECT_LT(average(Policy::kBlind), std::min(published.themis, published.tiresias)) << published.trace;
     EXPECT_LT(average(Policy::kSharingKnown), published.muri_s) << published.trace;
     EXPECT_LT(average(Policy::kSharingBlind), published.muri_l) << published.trace;
+    EXPECT_NEAR(average(Policy::kMuriL), published.muri_l, 0.04 * published.muri_l) << published.trace;
   }
   if (traces == 0) GTEST_SKIP() << "NEAP_DATA is not set or has no muri-philly";
 }

@@ -33,6 +33,9 @@ class Interleaving {
   // member.
   std::vector<double> speeds(std::span<const int> members);
 
+  // Of one iteration of every member.
+  double group_ms(std::span<const int> members);
+
   // A group worth forming: indices into the profiles asked for, ascending, and the speed of each.
   struct Blend {
     std::vector<std::size_t> kinds;

@@ -34,7 +34,7 @@ struct JobTrace {
 Result<JobTrace> parse_muri(std::string_view text, std::string_view name);
 
 struct JobsOptions {
-  enum class Policy { kSrtf, kSrsf, kKnown, kBlind, kSharingKnown, kSharingBlind };
+  enum class Policy { kSrtf, kSrsf, kKnown, kBlind, kSharingKnown, kSharingBlind, kMuriL };
   Policy policy = Policy::kSrsf;
   int gpus = 64;               // a multiple of 8
   bool event_overhead = true;  // false: the start overhead is not charged

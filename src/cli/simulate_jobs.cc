@@ -17,8 +17,10 @@ class SimulateJobs final : public SimulateCommand {
         ->check(CLI::IsMember(std::vector<std::string>{"muri"}));
     command->add_option("--trace", trace_, "CSV file, a row a job")->required();
     command->add_option("--gpus", gpus_, "Accelerators, on nodes of 8");
-    command->add_option("--policy", policy_, "srtf, srsf: published, know durations; muri-l: published, shares without knowing them; "
-                        "neap: as --class says")
+    command
+        ->add_option("--policy", policy_,
+                     "srtf, srsf: published, know durations; muri-l: published, shares without knowing them; "
+                     "neap: as --class says")
         ->check(CLI::IsMember(std::vector<std::string>{"srtf", "srsf", "muri-l", "neap"}));
     command
         ->add_option(

@@ -128,7 +128,6 @@ class Rule {
     return chosen;
   }
 
- private:
   const JobTrace& trace_;
   JobsOptions options_;
   scheduler::Interleaving interleaving_;

@@ -93,6 +93,16 @@ TEST_F(WhatIfTest, compares_private_public_and_spot_for_the_whole_duration) {
   EXPECT_EQ(get_int(*variant(*longer, "spot"), "totalMicros"), 10 * 2 * 10'000);
 }
 
+TEST_F(WhatIfTest, states_grams_of_carbon_where_the_site_states_its_electricity) {
+  state_.all<api::Site>()[{"", "hq"}].spec.carbonIntensity = 500;
+  const auto answer = ask(job(2));
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  const auto* own = variant(*answer, "all-private");
+  ASSERT_TRUE(own != nullptr && find_path(*own, {"carbonGramsPerHour"}) != nullptr) << to_text(*answer);
+  EXPECT_DOUBLE_EQ(own->at("carbonGramsPerHour").as_double(), 5) << "two cores of 5 W at 500 g/kWh";
+  EXPECT_EQ(find_path(*variant(*answer, "spot"), {"carbonGramsPerHour"}), nullptr);
+}
+
 TEST_F(WhatIfTest, says_why_a_variant_holds_no_place_and_that_an_idle_platform_would) {
   const auto answer = ask(job(4));
   ASSERT_TRUE(answer.has_value());

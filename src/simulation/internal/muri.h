@@ -1,12 +1,11 @@
 // Muri-L, the published rule that shares accelerators and knows no durations: the yardstick of its class.
 //
-// Least attained service (wall time while running x accelerators) picks four candidates for each place of their
-// size; rounds of matching by how busy a group keeps its four resources halve them until they fit; who gains
-// nothing by sharing is taken out again. Pure function; threads: none shared.
-// Limits: the published matching is Blossom's; here pairs are taken greedily and improved by exchanges, and ties
-// differ, so averages are within 4 % of the published ones, not equal to them.
-// Source: Zhao et al., "Multi-Resource Interleaving for Deep Learning Training" (Muri), SIGCOMM 2022, and its
-// simulator.
+// Least attained service (wall time while running x accelerators) picks four candidates for each place of
+// their size; rounds of matching by how busy a group keeps its four resources halve them until they fit; who
+// gains nothing by sharing is taken out again. Pure function; threads: none shared. Limits: the published
+// matching is Blossom's; here pairs are taken greedily and improved by exchanges, and ties differ, so
+// averages are within 4 % of the published ones, not equal to them. Source: Zhao et al., "Multi-Resource
+// Interleaving for Deep Learning Training" (Muri), SIGCOMM 2022, and its simulator.
 #pragma once
 
 #include <cstddef>
@@ -18,9 +17,9 @@
 namespace neap::simulation {
 
 struct MuriJob {
-  int gpus = 1;           // a power of two
-  double running_s = 0;   // wall time it held its accelerators, shared or not
-  int profile = 0;        // index into `profiles`
+  int gpus = 1;          // a power of two
+  double running_s = 0;  // wall time it held its accelerators, shared or not
+  int profile = 0;       // index into `profiles`
 };
 
 // Groups of indices, for nodes of 8 accelerators; those that come first fit.

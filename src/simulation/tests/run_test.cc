@@ -39,6 +39,25 @@ TEST(SimulateRun, a_small_scenario_gives_the_figures_computed_by_hand) {
   EXPECT_EQ(report->timeline.size(), 3u);
 }
 
+TEST(SimulateRun, sums_carbon_where_a_site_states_it_and_names_the_others) {
+  ScenarioLab lab;
+  lab.files["jobs.csv"] = kThreeJobs;
+  lab.nodes = "{name: own, site: hq, cpu: 8, memory: 64Gi, accelerators: {a100: 2}}";
+  lab.workloads =
+      "{name: t, resources: {cpu: 1, memory: 1Gi, accelerators: {a100: 1}}, csv: {path: jobs.csv}}";
+  const auto silent = lab.run();
+  ASSERT_TRUE(silent.has_value()) << silent.error().message;
+  EXPECT_TRUE(silent->cost.carbon_kg_by_site.empty());
+  EXPECT_EQ(silent->cost.carbon_unknown, (std::vector<std::string>{"hq"}));
+  EXPECT_EQ(find_path(to_json(*silent), {"cost", "carbon_kg"}), nullptr);
+  lab.own_prices += ", carbonIntensity: 500";
+  const auto report = lab.run();
+  ASSERT_TRUE(report.has_value()) << report.error().message;
+  // Eight hours of an A100 (400 W) and of a core (5 W) each.
+  EXPECT_NEAR(report->cost.carbon_kg_by_site.at("hq"), 8 * 0.405 * 0.5, 1e-9);
+  EXPECT_TRUE(report->cost.carbon_unknown.empty());
+}
+
 TEST(SimulateRun, a_reclaimed_job_loses_what_its_checkpoint_does_not_hold) {
   ScenarioLab lab;
   lab.files["spot.txt"] = "z 0 3600 0 1101\n";

@@ -20,6 +20,8 @@ namespace {
 const std::string kMaps = "/api/v1/namespaces/default/configmaps";
 constexpr auto kEventInterval = std::chrono::milliseconds(10);
 constexpr int kWriters = 32;
+// Each object changes once a second: writes of one and the same object wait for one another's fsync.
+constexpr int kChanging = 100;
 
 double quantile(std::vector<double>& values, double q) {
   if (values.empty()) return 0;
@@ -31,15 +33,18 @@ double ms(Duration d) { return to_seconds(d) * 1e3; }
 Task<void> bench_watch(io::RealRuntime& runtime, RealServer& server, int watchers, int seconds) {
   (void)co_await server.start();
   auto http = server.client(std::size_t(watchers) + 4);
-  const auto tick = [&] {
+  const auto tick = [&](int i) {
     return fmt::format(
-        R"({{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"tick"}},"data":{{"at":"{}"}}}})",
-        runtime.executor().now().time_since_epoch().count());
+        R"({{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"tick-{:02}"}},"data":{{"at":"{}"}}}})",
+        i, runtime.executor().now().time_since_epoch().count());
   };
-  const auto made = co_await http->call({}, server.request("POST", kMaps, tick()));
-  if (!made || made->status != 201) RealServer::fail_with("the server takes no object");
-  const auto object = parse_json(made->body).value();
-  const std::string from(get_string(*find_path(object, {"metadata"}), "resourceVersion"));
+  std::string from;
+  for (int i = 0; i < kChanging; ++i) {
+    const auto made = co_await http->call({}, server.request("POST", kMaps, tick(i)));
+    if (!made || made->status != 201) RealServer::fail_with("the server takes no object");
+    const auto object = parse_json(made->body).value();
+    from = get_string(*find_path(object, {"metadata"}), "resourceVersion");
+  }
   const double idle_mb = server.resident_mb();
   TaskGroup group(runtime.executor());
   std::vector<double> lags_ms;
@@ -52,7 +57,7 @@ Task<void> bench_watch(io::RealRuntime& runtime, RealServer& server, int watcher
     if (i % 100 == 99) (void)co_await sleep_for(runtime.executor(), {}, 200ms);
   }
   for (int i = 0; ready < watchers && i < 600; ++i) (void)co_await sleep_for(runtime.executor(), {}, 100ms);
-  int sent = 0;
+  int sent = 0, at = 0;
   const double cpu = server.cpu_seconds();
   const auto start = runtime.executor().now();
   TaskGroup puts(runtime.executor());
@@ -62,7 +67,8 @@ Task<void> bench_watch(io::RealRuntime& runtime, RealServer& server, int watcher
     puts.spawn([](io::HttpClient& client, io::HttpRequest put, int& count) -> Task<void> {
       const auto done = co_await client.call({}, std::move(put));
       if (done && done->status == 200) ++count;
-    }(*http, server.request("PUT", kMaps + "/tick", tick()), sent));
+    }(*http, server.request("PUT", fmt::format("{}/tick-{:02}", kMaps, at), tick(at)), sent));
+    at = (at + 1) % kChanging;
   }
   co_await puts.stop();
   const double took = to_seconds(runtime.executor().now() - start);

@@ -4,12 +4,22 @@
 
 namespace neap::apiserver {
 
+template <class Change>
+void FairQueue::change(Flow& flow, Change change) {
+  if (flow.is_in_line) line_.erase({flow.rank(), &flow});
+  change();
+  flow.is_in_line = !flow.waiters.empty() && flow.in_use < options_.flow_seats;
+  if (flow.is_in_line) line_.insert({flow.rank(), &flow});
+}
+
 // A waiting request's entry in its flow's queue, taken out again whichever way the wait ends.
 class FairQueue::Place {
  public:
   Place(FairQueue& queue, std::string flow)
       : queue_(queue), flow_(std::move(flow)), waiter_(queue.executor_) {
-    queue_.flows_[flow_].waiters.push_back(&waiter_);
+    auto& own = queue_.flows_[flow_];
+    if (own.came_at == 0) own.came_at = ++queue_.turns_;
+    queue_.change(own, [&] { own.waiters.push_back(&waiter_); });
     ++queue_.waiting_;
   }
   Place(const Place&) = delete;
@@ -18,8 +28,8 @@ class FairQueue::Place {
     if (waiter_.granted && !taken_) {
       queue_.release(flow_);
     } else if (!waiter_.granted) {
-      auto& waiters = queue_.flows_[flow_].waiters;
-      waiters.erase(std::ranges::find(waiters, &waiter_));
+      auto& own = queue_.flows_[flow_];
+      queue_.change(own, [&] { own.waiters.erase(std::ranges::find(own.waiters, &waiter_)); });
       --queue_.waiting_;
       queue_.drop_if_idle(flow_);
     }
@@ -39,8 +49,10 @@ class FairQueue::Place {
 
 void FairQueue::seat(Flow& flow) {
   ++in_use_;
-  ++flow.in_use;
-  flow.served_at = ++turns_;
+  change(flow, [&] {
+    ++flow.in_use;
+    flow.served_at = ++turns_;
+  });
 }
 
 void FairQueue::drop_if_idle(const std::string& name) {
@@ -51,24 +63,18 @@ void FairQueue::drop_if_idle(const std::string& name) {
 void FairQueue::release(const std::string& name) {
   const auto at = flows_.find(name);
   --in_use_;
-  --at->second.in_use;
+  change(at->second, [&] { --at->second.in_use; });
   grant();
   drop_if_idle(name);
 }
 
 void FairQueue::grant() {
-  while (in_use_ < options_.seats && waiting_ > 0) {
-    Flow* next = nullptr;
-    for (auto& [name, flow] : flows_) {
-      if (flow.waiters.empty() || flow.in_use >= options_.flow_seats) continue;
-      if (!next || std::pair(flow.in_use, flow.served_at) < std::pair(next->in_use, next->served_at))
-        next = &flow;
-    }
-    if (!next) return;
-    auto* waiter = next->waiters.front();
-    next->waiters.pop_front();
+  while (in_use_ < options_.seats && !line_.empty()) {
+    Flow& next = *line_.begin()->second;
+    auto* waiter = next.waiters.front();
+    change(next, [&] { next.waiters.pop_front(); });
     --waiting_;
-    seat(*next);
+    seat(next);
     waiter->granted = true;
     waiter->event.set();
   }

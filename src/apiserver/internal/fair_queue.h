@@ -3,8 +3,9 @@
 //
 // 1. No more than `seats` requests hold a seat, and no more than `flow_seats` of one flow.
 // 2. A request that finds no seat waits in its flow's own queue; a free seat goes to the waiting flow that
-//    holds the fewest, and among equals to the one served longest ago. So a flow with one request at a time
-//    waits for at most one request of each other flow, however many those have queued.
+//    holds the fewest, and among equals to the one served longest ago, or never and come first. So a flow
+//    with one request at a time waits for at most one request of each other flow, however many those have
+//    queued.
 // 3. A flow's queue, all waiting requests together, and the wait are bounded; beyond, kResourceExhausted.
 // 4. A waiting request that is cancelled or destroyed leaves no trace.
 #pragma once
@@ -13,7 +14,9 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "neap/base/context.h"
@@ -64,10 +67,17 @@ class FairQueue {
   };
   struct Flow {
     std::size_t in_use = 0;
-    std::uint64_t served_at = 0;
+    std::uint64_t served_at = 0, came_at = 0;  // turns
     std::deque<Waiter*> waiters;
+    bool is_in_line = false;
+    std::tuple<std::size_t, std::uint64_t, std::uint64_t> rank() const {
+      return {in_use, served_at, came_at};
+    }
   };
   class Place;
+  // Takes the flow out of the line before its rank or its waiters change, and puts it back where it belongs.
+  template <class Change>
+  void change(Flow& flow, Change change);
   void seat(Flow& flow);
   void release(const std::string& flow);
   void grant();
@@ -76,6 +86,9 @@ class FairQueue {
   Executor& executor_;
   const Options options_;
   std::map<std::string, Flow, std::less<>> flows_;
+  // Flows that wait and may take a seat, the next one first: thousands wait when all agents come back at
+  // once.
+  std::set<std::pair<std::tuple<std::size_t, std::uint64_t, std::uint64_t>, Flow*>> line_;
   std::size_t in_use_ = 0, waiting_ = 0;
   std::uint64_t turns_ = 0;
 };

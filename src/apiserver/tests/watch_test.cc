@@ -24,6 +24,7 @@ class Watching {
   int status = 0;
   bool ended = false;
   std::deque<Json> events;
+  int pieces = 0;
   Json plain;  // the body of a refusal
 
   std::string line() {
@@ -48,6 +49,7 @@ class Watching {
     for (;;) {
       const auto n = co_await (*stream)->body().read_some(group_.context(), text);
       if (!n || *n == 0) break;
+      ++pieces;
       if (status != 200) continue;
       for (auto end = text.find('\n'); end != std::string::npos; end = text.find('\n')) {
         events.push_back(json(text.substr(0, end)));
@@ -80,6 +82,48 @@ TEST(Watch, events_come_once_in_order_from_the_revision_asked) {
     EXPECT_GT(now, last) << "a deletion has a revision of its own, too";
     last = now;
   }
+}
+
+// Changes one object after the other, 3 ms apart, while so many watch; the revisions that each saw, and in
+// how many pieces they came to it.
+struct Crowd {
+  std::vector<std::vector<std::string>> seen;
+  double pieces_each = 0;
+};
+Crowd watch_changes(int watchers, int changes) {
+  World world;
+  world.post(kMaps, map("a"));
+  std::deque<Watching> crowd;
+  const auto target = kMaps + "?watch=true&resourceVersion=" + revision(world);
+  for (int i = 0; i < watchers; ++i) crowd.emplace_back(world, target);
+  world.run([](World& w, int count) -> Task<void> {
+    for (int i = 0; i < count; ++i) {
+      const auto text = fmt::format("{}", i);
+      EXPECT_TRUE(co_await w.store().put({}, "/registry//configmaps/default/x" + text, map("x" + text)));
+      (void)co_await sleep_for(w.runtime().executor(), {}, 3ms);
+    }
+  }(world, changes));
+  world.settle(500ms);
+  Crowd out;
+  for (const auto& one : crowd) {
+    auto& seen = out.seen.emplace_back();
+    for (const auto& event : one.events)
+      seen.emplace_back(get_string(*find_path(event, {"object", "metadata"}), "name"));
+    out.pieces_each += double(one.pieces) / watchers;
+  }
+  return out;
+}
+
+TEST(Watch, where_many_watch_events_travel_together_complete_and_in_order) {
+  constexpr int kChanges = 60;
+  std::vector<std::string> all;
+  for (int i = 0; i < kChanges; ++i) all.push_back(fmt::format("x{}", i));
+  const auto many = watch_changes(400, kChanges);
+  for (const auto& seen : many.seen) EXPECT_EQ(seen, all);
+  EXPECT_LT(many.pieces_each, kChanges / 3);
+  const auto few = watch_changes(10, kChanges);
+  for (const auto& seen : few.seen) EXPECT_EQ(seen, all);
+  EXPECT_EQ(few.pieces_each, kChanges) << "where few watch, nothing waits";
 }
 
 TEST(Watch, without_a_revision_the_present_comes_first) {

@@ -367,6 +367,7 @@ Task<Status> ServerProcess::start() {
   i.add_identity_routes();
   io::HttpServerOptions http;
   http.tls = i.tls;
+  http.limits.connections_max = i.options.connections_max;
   i.http = std::make_unique<io::HttpServer>(i.runtime, std::move(listener), http, i.api->handler());
   i.http->start();
   i.loop->start();

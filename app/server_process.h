@@ -6,7 +6,7 @@
 #include <string>
 
 #include "neap/base/task.h"
-#include "neap/io/runtime.h"
+#include "neap/io/http.h"
 #include "oidc_provider.h"
 #include "server_store.h"
 
@@ -28,6 +28,7 @@ struct ServerOptions {
   std::string secrets_key_file;             // empty: STATE/identity/secrets.key, made at the first start
   std::string audit_policy_file;            // audit.k8s.io/v1 Policy in YAML; empty: writes and refusals
   Duration node_certificate_life = std::chrono::hours(24 * 30);
+  std::size_t connections_max = io::HttpLimits{}.connections_max;
   std::function<void()> on_storage_failure;  // nothing more is written: end, with kExitStorageFailed
 };
 

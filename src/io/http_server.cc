@@ -11,6 +11,11 @@ constexpr std::uint64_t kLingerMax = 1u << 20;
 constexpr Duration kLingerTime = 2s;
 // A handler that takes longer than this is told when its peer goes away.
 constexpr Duration kWatchAfter = 250ms;
+// TLS handshakes at work at once: whoever comes meanwhile waits in the kernel's queue, where it costs
+// nothing, instead of making all of them late.
+constexpr std::size_t kHandshakesMax = 256;
+// A handshake that waits for its peer longer than this no longer holds back those behind it.
+constexpr Duration kHandshakeTurn = 250ms;
 // Bodies up to this size travel in the same write as their head.
 constexpr std::size_t kJoinMax = 256u << 10;
 
@@ -27,18 +32,23 @@ struct HttpServer::Impl {
         handler(std::move(h)),
         group(executor),
         drain(group.context().cancel),
+        handshakes(executor, kHandshakesMax),
         local(listener->local()) {}
 
   struct Connection;
   class Exchange;
+  class Rest;
 
   static Task<void> accept_loop(Impl& self);
-  static Task<void> serve(Impl& self, std::unique_ptr<Stream> stream);
+  class Turn;
+  static Task<void> serve(Impl& self, std::unique_ptr<Stream> stream, std::unique_ptr<Turn> turn);
   static Task<bool> serve_one(Impl& self, std::shared_ptr<Connection> connection, bool first);
   static Task<Result<HttpParser>> read_head(Impl& self, std::shared_ptr<Connection> connection, bool first);
   static Task<void> refuse(Impl& self, std::shared_ptr<Connection> connection, Error error);
   static Task<void> linger(Impl& self, std::shared_ptr<Connection> connection);
   const std::string& date();
+  bool evict();
+  void take_out(Connection& connection);
 
   Runtime& runtime;
   Executor& executor;
@@ -47,10 +57,13 @@ struct HttpServer::Impl {
   HttpHandler handler;
   TaskGroup group;
   CancelSource drain;  // ends the wait for a next request
+  Semaphore handshakes;
+  std::vector<Connection*> resting;  // between two requests
   Endpoint local;
   bool stopping = false;
   bool ended = false;
   std::size_t open = 0;
+  std::size_t leaving = 0;  // of them: evicted, and about to end
   std::string date_text;
   std::int64_t date_second = -1;
 };
@@ -64,10 +77,71 @@ struct HttpServer::Impl::Connection {
   std::shared_ptr<Wire> wire;
   Endpoint peer;
   bool must_linger = false;
+  bool is_leaving = false;
+  std::optional<std::size_t> resting_at;  // in the server's list
   // The watcher: reads ahead while a handler is busy, to notice the peer's end.
   std::optional<CancelSource> watch_cancel;
   Event watch_ended;
 };
+
+// A permit to shake hands, given back when that is done or takes its time.
+class HttpServer::Impl::Turn {
+ public:
+  Turn(Executor& executor, Semaphore::Permit permit)
+      : executor_(executor),
+        permit_(std::move(permit)),
+        timer_(executor.post_at(executor.now() + kHandshakeTurn, [this] {
+          timer_.reset();
+          permit_.release();
+        })) {}
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() {
+    if (timer_) executor_.cancel_timer(*timer_);
+  }
+
+ private:
+  Executor& executor_;
+  Semaphore::Permit permit_;
+  std::optional<TimerId> timer_;
+};
+
+// A member of the list of resting connections while it lives.
+class HttpServer::Impl::Rest {
+ public:
+  Rest(Impl& server, Connection& connection) : server_(server), connection_(connection) {
+    connection_.resting_at = server_.resting.size();
+    server_.resting.push_back(&connection_);
+  }
+  Rest(const Rest&) = delete;
+  Rest& operator=(const Rest&) = delete;
+  ~Rest() {
+    if (connection_.resting_at) server_.take_out(connection_);
+  }
+
+ private:
+  Impl& server_;
+  Connection& connection_;
+};
+
+void HttpServer::Impl::take_out(Connection& connection) {
+  const auto at = *std::exchange(connection.resting_at, {});
+  resting[at] = resting.back();
+  resting.pop_back();
+  if (at < resting.size()) resting[at]->resting_at = at;
+}
+
+// Ends a connection that rests, so that another has room; false when none does. By chance: many clients come
+// in turn, and the one that has rested longest is the next that comes back.
+bool HttpServer::Impl::evict() {
+  if (resting.empty()) return false;
+  Connection& one = *resting[runtime.random().below(resting.size())];
+  take_out(one);
+  one.is_leaving = true;
+  ++leaving;
+  one.wire->stream->close();
+  return true;
+}
 
 const std::string& HttpServer::Impl::date() {
   const auto wall = runtime.clock().wall();
@@ -363,35 +437,52 @@ class HttpServer::Impl::Exchange final : public HttpExchange {
 };
 
 Task<void> HttpServer::Impl::accept_loop(Impl& self) {
+  const auto ctx = self.group.context().with_cancel(self.drain.token());
   while (!self.stopping) {
-    auto stream = co_await self.listener->accept(self.group.context().with_cancel(self.drain.token()));
+    Semaphore::Permit permit;
+    if (self.options.tls) {
+      auto acquired = co_await self.handshakes.acquire(ctx);
+      if (!acquired) co_return;
+      permit = std::move(*acquired);
+    }
+    auto stream = co_await self.listener->accept(ctx);
     if (stream) {
-      self.group.spawn(serve(self, std::move(*stream)));
+      self.group.spawn(
+          serve(self, std::move(*stream), std::make_unique<Turn>(self.executor, std::move(permit))));
       continue;
     }
     if (self.stopping || stream.error().code == Code::kCancelled) co_return;
-    // Out of descriptors, most likely: connections that end will free some.
+    // Out of descriptors, most likely: a connection that rests gives its own, or one that ends.
+    if (stream.error().code == Code::kResourceExhausted && self.evict()) continue;
     if (!co_await sleep_for(self.executor, self.group.context(), 50ms)) co_return;
   }
 }
 
-Task<void> HttpServer::Impl::serve(Impl& self, std::unique_ptr<Stream> stream) {
+Task<void> HttpServer::Impl::serve(Impl& self, std::unique_ptr<Stream> stream, std::unique_ptr<Turn> turn) {
   struct Count {
-    std::size_t& n;
-    explicit Count(std::size_t& open) : n(open) { ++n; }
-    ~Count() { --n; }
-  } count{self.open};
+    Impl& server;
+    std::shared_ptr<Connection> connection;
+    explicit Count(Impl& self_in) : server(self_in) { ++server.open; }
+    ~Count() {
+      --server.open;
+      if (connection && connection->is_leaving) --server.leaving;
+    }
+  } count{self};
   const auto& limits = self.options.limits;
-  if (self.open > limits.connections_max && self.options.tls) co_return;
+  const bool is_full = self.open - self.leaving > limits.connections_max && !self.evict();
   if (self.options.tls) {
+    // A client that gave up while it waited costs no handshake.
+    if (is_full || stream->has_ended()) co_return;
     auto secured =
         co_await tls_accept(self.group.context().with_deadline(self.executor.now() + limits.header_timeout),
                             std::move(stream), self.options.tls);
     if (!secured) co_return;
     stream = std::move(*secured);
+    turn.reset();
   }
   auto connection = std::make_shared<Connection>(self.executor, std::move(stream));
-  if (self.open > limits.connections_max) {
+  count.connection = connection;
+  if (is_full) {
     co_await refuse(self, connection,
                     Error{Code::kUnavailable,
                           "http.connections.too_many",
@@ -424,7 +515,10 @@ Task<Result<HttpParser>> HttpServer::Impl::read_head(Impl& self, std::shared_ptr
     }
     auto ctx = self.group.context().with_deadline(deadline);
     if (waiting) ctx = ctx.with_cancel(self.drain.token());
+    std::optional<Rest> rest;
+    if (waiting && !first) rest.emplace(self, *connection);
     auto n = co_await fill(connection->wire, std::move(ctx));
+    rest.reset();
     if (!n) {
       if (!waiting && n.error().code == Code::kDeadlineExceeded)
         co_return fail(Code::kDeadlineExceeded, "http.headers.timeout",

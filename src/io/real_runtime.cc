@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #include <cerrno>
 
@@ -94,6 +95,14 @@ class RealRuntimeImpl final : public RealRuntime {
 };
 
 }  // namespace
+
+std::size_t raise_open_files_limit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return 1024;
+  const auto before = files.rlim_cur;
+  files.rlim_cur = files.rlim_max;
+  return ::setrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : before;
+}
 
 std::unique_ptr<RealRuntime> RealRuntime::create(const RealRuntimeOptions& options) {
   return std::make_unique<RealRuntimeImpl>(options);

@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -112,6 +113,9 @@ Endpoint endpoint_of(const Address& address) {
 
 using Side = Descriptor::Side;
 
+// Connections that wait to be accepted: no more than are served before their clients give up waiting.
+constexpr int kBacklog = 1024;
+
 // After this many calls in a row that did not have to wait, a stream lets others run.
 constexpr int kTurnsMax = 32;
 
@@ -179,9 +183,9 @@ class SocketStream final : public Stream {
   Endpoint peer() const override { return peer_; }
   bool has_ended() const override {
     if (socket_->is_closed()) return true;
-    char byte = 0;
-    const ssize_t n = ::recv(socket_->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    // Also when there is something left to read before the end.
+    pollfd asked{.fd = socket_->fd(), .events = POLLRDHUP, .revents = 0};
+    return ::poll(&asked, 1, 0) > 0;
   }
 
  private:
@@ -327,7 +331,7 @@ Result<std::unique_ptr<Listener>> SocketNetwork::listen(Endpoint endpoint) {
   if (fd < 0) return socket_error(errno, "open a socket for", endpoint.to_string());
   const int one = 1;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-  if (::bind(fd, address.raw(), address.length) != 0 || ::listen(fd, 1024) != 0) {
+  if (::bind(fd, address.raw(), address.length) != 0 || ::listen(fd, kBacklog) != 0) {
     const int number = errno;
     ::close(fd);
     return socket_error(number, "listen on", endpoint.to_string());

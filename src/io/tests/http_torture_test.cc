@@ -234,6 +234,61 @@ TEST_F(HttpTorture, connections_above_the_limit_are_told_so) {
   }(runtime, server));
 }
 
+// One request on an open connection: its status, 0 when the connection has ended.
+Task<int> ask(Runtime& runtime, Stream& stream) {
+  std::string out;
+  if (!co_await stream.write_all({}, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")) co_return 0;
+  (void)co_await stream.read_some(CallContext{}.with_deadline(runtime.executor().now() + 1s), out, 1000);
+  co_return out.starts_with("HTTP/1.1 ") ? std::atoi(out.c_str() + 9) : 0;
+}
+
+TEST_F(HttpTorture, a_full_server_gives_the_place_of_a_connection_that_rests) {
+  auto& runtime = world.runtime();
+  HttpServer server(runtime, std::move(*runtime.network().listen(world.any_endpoint())), options, serve);
+  server.start();
+  world.run([](Runtime& r, HttpServer& s) -> Task<void> {
+    std::vector<std::unique_ptr<Stream>> open;
+    for (int i = 0; i < 20; ++i) {
+      open.push_back(std::move(*co_await r.network().connect({}, s.local())));
+      EXPECT_EQ(co_await ask(r, *open.back()), 200) << "the newest always has a place";
+      (void)co_await sleep_for(r.executor(), {}, 10ms);
+      EXPECT_EQ(s.open_connections(), std::min<std::size_t>(open.size(), 3));
+    }
+    int alive = 0;
+    for (auto& one : open) alive += co_await ask(r, *one) == 200 ? 1 : 0;
+    EXPECT_EQ(alive, 3) << "and no more end than have to";
+    co_await s.stop(1s);
+  }(runtime, server));
+  EXPECT_EQ(server.open_connections(), 0u);
+}
+
+TEST_F(HttpTorture, a_request_at_work_never_loses_its_place) {
+  auto& runtime = world.runtime();
+  HttpServer server(runtime, std::move(*runtime.network().listen(world.any_endpoint())), options,
+                    [&](HttpExchange& x) -> Task<void> {
+                      if (x.request().path == "/slow") (void)co_await sleep_for(runtime.executor(), {}, 60s);
+                      co_await serve(x);
+                    });
+  server.start();
+  world.run([](Runtime& r, HttpServer& s) -> Task<void> {
+    std::vector<std::unique_ptr<Stream>> slow, fast;
+    for (int i = 0; i < 2; ++i) {
+      slow.push_back(std::move(*co_await r.network().connect({}, s.local())));
+      (void)co_await slow.back()->write_all({}, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for (int i = 0; i < 10; ++i) {
+      fast.push_back(std::move(*co_await r.network().connect({}, s.local())));
+      EXPECT_EQ(co_await ask(r, *fast.back()), 200);
+    }
+    for (auto& one : slow) {
+      std::string out;
+      (void)co_await one->read_some({}, out, 1000);
+      EXPECT_EQ(status_of(out), 200) << out;
+    }
+    co_await s.stop(1s);
+  }(runtime, server));
+}
+
 TEST_F(HttpTorture, a_handler_learns_that_its_peer_has_gone) {
   auto& runtime = world.runtime();
   bool told = false;

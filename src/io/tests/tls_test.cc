@@ -195,6 +195,35 @@ TYPED_TEST(Tls, a_replaced_certificate_is_shown_by_new_connections_and_ends_no_o
   EXPECT_LE(connections, 2u);  // one of each certificate at most
 }
 
+// More than may shake hands at once, and none of them says a word.
+TEST(TlsServer, peers_that_never_shake_hands_hold_up_nobody_for_long) {
+  SimulatedWorld world;
+  HttpServerOptions options;
+  options.tls = make_tls_server_context(server_options(false)).value();
+  HttpServer server(world.runtime(), std::move(*world.runtime().network().listen(world.any_endpoint())),
+                    options, [](HttpExchange& x) -> Task<void> { (void)co_await x.reply({}); });
+  server.start();
+  world.run([](Runtime& r, HttpServer& s) -> Task<void> {
+    std::vector<std::unique_ptr<Stream>> mute;
+    for (int i = 0; i < 600; ++i) mute.push_back(std::move(*co_await r.network().connect({}, s.local())));
+    HttpClientOptions client_side;
+    client_side.tls = make_tls_client_context(client_options(nullptr, "hq")).value();
+    HttpClient client(r, s.local(), client_side);
+    HttpRequest request;
+    request.method = "GET";
+    request.target = "/";
+    const auto began = r.executor().now();
+    const auto reply = co_await client.call({}, request);
+    EXPECT_TRUE(reply && reply->status == 200);
+    EXPECT_LT(r.executor().now() - began, 2s);
+    EXPECT_GT(s.open_connections(), 256u) << "they were accepted, and are given up later";
+    (void)co_await sleep_for(r.executor(), {}, 30s);
+    EXPECT_LE(s.open_connections(), 1u);
+    client.close_idle();
+    co_await s.stop(1s);
+  }(world.runtime(), server));
+}
+
 TEST(TlsContext, a_replacement_that_does_not_fit_changes_nothing) {
   auto tls = make_tls_client_context(client_options(&pki().node)).value();
   EXPECT_FALSE(replace_identity(*tls, pki().node.certificate_pem, pki().server.private_key_pem));

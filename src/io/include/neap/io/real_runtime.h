@@ -13,6 +13,9 @@ struct RealRuntimeOptions {
   unsigned worker_threads = 2;
 };
 
+// Raises this process's limit of open files as far as it may, and says how many it may open now.
+std::size_t raise_open_files_limit();
+
 class RealRuntime : public Runtime {
  public:
   static std::unique_ptr<RealRuntime> create(const RealRuntimeOptions& options = {});

@@ -3,13 +3,21 @@
 //
 //   agents_bench NEAP [agents] [seconds] [renew-seconds]
 //
-// Two connections an agent: `ulimit -n` must allow 2.1 times as many files as there are agents. In a network
-// namespace of its own (`unshare -rn sh -c 'ip link set lo up; exec ...'`) the bytes are this program's
-// alone.
+// Two connections an agent; the agents are spread over as many processes as their files need, so one server
+// meets more connections than one process may open. In a network namespace of its own
+// (`unshare -rn sh -c 'ip link set lo up; exec ...'`) the bytes are this program's alone.
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstring>
 #include <fstream>
 #include <vector>
 
@@ -45,16 +53,41 @@ double loopback_bytes() {
   return 0;
 }
 
+// Written by one process, read by another.
+struct Samples {
+  static constexpr std::size_t kMax = 1u << 16;
+  std::atomic<std::size_t> count;
+  std::array<double, kMax> values;
+  void add(double value) {
+    const auto at = count.load();
+    if (at < kMax) values[at] = value, count = at + 1;
+  }
+};
+
+// What one process of agents tells.
+struct Load {
+  std::atomic<std::size_t> heartbeats, refused, changes_seen, reports, in_touch, made;
+  Samples heartbeat_ms, change_ms;
+};
+
+// Shared by the process that runs the server and those that run agents.
+struct Board {
+  static constexpr int kLoadsMax = 16;
+  enum Phase { kWait, kPrepare, kRun, kEnd };
+  std::atomic<int> phase;
+  std::array<char, 256> state;      // the server's directory
+  std::atomic<std::int64_t> since;  // in touch: renewed and watched after this
+  std::atomic<int> resets;          // counts up: figures start anew
+  int loads = 1;
+  std::array<Load, kLoadsMax> load;
+};
+
 struct Fleet {
   io::RealRuntime& runtime;
-  RealServer& server;
+  Load& load;
   Duration renew;
   TaskGroup tasks;
-  std::vector<double> heartbeat_ms, change_ms;
-  std::size_t heartbeats = 0, refused = 0, changes_seen = 0, reports = 0;
-  MonoTime epoch{};  // what counts as in touch again: a renewal and a watch after this
-  explicit Fleet(io::RealRuntime& r, RealServer& s, Duration d)
-      : runtime(r), server(s), renew(d), tasks(r.executor()) {}
+  Fleet(io::RealRuntime& r, Load& l, Duration d) : runtime(r), load(l), renew(d), tasks(r.executor()) {}
 };
 
 struct Agent {
@@ -106,11 +139,11 @@ Task<void> keep_lease(Fleet& fleet, Agent& agent) {
                   agent.node, spec)));
     const bool ok = done && done->status < 300;
     if (ok) {
-      ++fleet.heartbeats;
+      ++fleet.load.heartbeats;
       agent.renewed = executor.now();
-      fleet.heartbeat_ms.push_back(to_seconds(agent.renewed - began) * 1e3);
+      fleet.load.heartbeat_ms.add(to_seconds(agent.renewed - began) * 1e3);
     } else if (!ctx.cancel.is_cancelled()) {
-      ++fleet.refused;
+      ++fleet.load.refused;
     }
     (void)co_await sleep_for(executor, ctx, ok ? fleet.renew : fleet.renew / 4);
   }
@@ -122,7 +155,7 @@ Task<void> report(Fleet& fleet, Agent& agent, std::string name) {
       fleet.tasks.context(),
       ask("PATCH", kInDefault + "/" + name + "/status",
           R"([{"op":"add","path":"/status","value":{"phase":"Running"}}])", "application/json-patch+json"));
-  if (done && done->status == 200) ++fleet.reports;
+  if (done && done->status == 200) ++fleet.load.reports;
 }
 
 Task<bool> follow_once(Fleet& fleet, Agent& agent) {
@@ -148,10 +181,10 @@ Task<bool> follow_once(Fleet& fleet, Agent& agent) {
       // Its own report comes back, too: that has a phase.
       if (const auto at = text.find(kMark);
           at < end && text.substr(0, end).find("\"Running\"") == std::string::npos) {
-        fleet.change_ms.push_back(
+        fleet.load.change_ms.add(
             double(executor.now().time_since_epoch().count() - std::atoll(text.c_str() + at + kMark.size())) /
             1e6);
-        ++fleet.changes_seen;
+        ++fleet.load.changes_seen;
         const auto event = parse_json(text.substr(0, end));
         if (event)
           fleet.tasks.spawn(report(
@@ -172,105 +205,183 @@ Task<void> follow(Fleet& fleet, Agent& agent) {
   }
 }
 
+// The objects of `path` that `body` makes, by kWriters at a time.
 template <class Make>
-Task<void> create_many(Fleet& fleet, io::HttpClient& http, std::string path, int count, Make make) {
-  TaskGroup group(fleet.runtime.executor());
+Task<void> create_many(io::RealRuntime& runtime, RealServer& server, io::HttpClient& http, std::string path,
+                       int count, Make make) {
+  TaskGroup group(runtime.executor());
   int next = 0, failed = 0;
-  const auto work = [](Fleet& f, io::HttpClient& client, std::string to, int& at, int end, int& bad,
+  const auto work = [](RealServer& s, io::HttpClient& client, std::string to, int& at, int end, int& bad,
                        Make body) -> Task<void> {
     while (at < end) {
-      const auto done = co_await client.call({}, f.server.request("POST", to, body(at++)));
+      const auto done = co_await client.call({}, s.request("POST", to, body(at++)));
       if (!done || done->status != 201) ++bad;
     }
   };
-  for (int i = 0; i < kWriters; ++i) group.spawn(work(fleet, http, path, next, count, failed, make));
+  for (int i = 0; i < kWriters; ++i) group.spawn(work(server, http, path, next, count, failed, make));
   co_await group.stop();
   if (failed > 0) fmt::print("{} of {} objects were refused at {}\n", failed, count, path);
 }
 
-// Until all agents have renewed and watch since `since`.
-Task<double> settle(Fleet& fleet, std::vector<Agent>& agents, MonoTime since, Duration patience) {
-  std::size_t there = 0;
-  while (there < agents.size() && fleet.runtime.executor().now() - since < patience) {
-    (void)co_await sleep_for(fleet.runtime.executor(), {}, 100ms);
-    there = std::size_t(std::ranges::count_if(
-        agents, [&](const Agent& a) { return a.is_watching && a.watched > since && a.renewed > since; }));
-  }
-  if (there < agents.size()) fmt::print("only {} of {} agents are in touch\n", there, agents.size());
-  co_return to_seconds(fleet.runtime.executor().now() - since);
+std::string node_name(int i) { return fmt::format("node-{:05}", i); }
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
-Task<void> bench(io::RealRuntime& runtime, RealServer& server, int count, int seconds, Duration renew) {
-  (void)co_await server.start();
-  const auto authority =
-      auth::CertificateAuthority::load(server.read("ca.pem"), server.read("identity/ca.key")).value();
-  Fleet fleet(runtime, server, renew);
-  auto admin = server.client(kWriters);
-  const auto name = [](int i) { return fmt::format("node-{:05}", i); };
-  co_await create_many(fleet, *admin, kNodes, count, [name](int i) {
-    return fmt::format(
-        R"({{"apiVersion":"neap.dev/v1","kind":"Node","metadata":{{"name":"{}"}},"spec":{{"site":"hq"}}}})",
-        name(i));
-  });
-  const double before_mb = server.resident_mb();
+// One process of agents: `first` to `first + count`, until the board says that it is over.
+Task<void> run_agents(io::RealRuntime& runtime, Board& board, Load& load, int first, int count,
+                      Duration renew) {
+  auto& executor = runtime.executor();
+  const std::string state = board.state.data();
+  const auto ca = read_file(state + "/ca.pem");
+  const auto authority = auth::CertificateAuthority::load(ca, read_file(state + "/identity/ca.key")).value();
+  const auto endpoint = io::Endpoint::parse(read_file(state + "/ready")).value();
+  Fleet fleet(runtime, load, renew);
   std::vector<Agent> agents{std::size_t(count)};
   for (int i = 0; i < count; ++i) {
     auto& agent = agents[std::size_t(i)];
-    agent.node = name(i);
+    agent.node = node_name(first + i);
     const auto made = crypto::make_key_and_csr(auth::node_subject(agent.node)).value();
     const auto certificate =
         authority.issue_node(made.request_pem, agent.node, {}, runtime.clock().wall()).value();
     io::HttpClientOptions options;
-    options.tls = io::make_tls_client_context({.roots_pem = server.ca(),
+    options.tls = io::make_tls_client_context({.roots_pem = ca,
                                                .certificate_pem = certificate,
                                                .private_key_pem = made.private_key_pem,
-                                               .server_name = server.endpoint().host})
+                                               .server_name = endpoint.host})
                       .value();
     options.idle_connections_max = 1;
     options.limits.idle_timeout = std::chrono::minutes(5);
-    options.connect_timeout = 15s;
-    agent.http = std::make_unique<io::HttpClient>(runtime, server.endpoint(), std::move(options));
-    if (i % 200 == 199) co_await yield_to(runtime.executor());
+    agent.http = std::make_unique<io::HttpClient>(runtime, endpoint, std::move(options));
   }
-  const auto started = runtime.executor().now();
-  for (auto& agent : agents) {
-    fleet.tasks.spawn(keep_lease(fleet, agent));
-    fleet.tasks.spawn(follow(fleet, agent));
-    if ((&agent - agents.data()) % 50 == 49) (void)co_await sleep_for(runtime.executor(), {}, 50ms);
+  load.made = std::size_t(count);
+  while (board.phase == Board::kPrepare) (void)co_await sleep_for(executor, {}, 10ms);
+  int resets = board.resets;
+  std::size_t started = 0;
+  while (board.phase == Board::kRun) {
+    for (const auto end = std::min(agents.size(), started + 50); started < end; ++started) {
+      fleet.tasks.spawn(keep_lease(fleet, agents[started]));
+      fleet.tasks.spawn(follow(fleet, agents[started]));
+    }
+    (void)co_await sleep_for(executor, {}, 50ms);
+    if (const int now = board.resets; now != resets) {
+      resets = now;
+      load.heartbeats = load.refused = 0;
+      load.heartbeat_ms.count = 0;
+    }
+    const MonoTime since{Duration(board.since)};
+    load.in_touch = std::size_t(std::ranges::count_if(
+        agents, [&](const Agent& a) { return a.is_watching && a.watched > since && a.renewed > since; }));
   }
-  fmt::print("{} agents joined in {:.1f} s\n", count,
-             co_await settle(fleet, agents, started, std::chrono::minutes(5)));
+  co_await fleet.tasks.stop();
+}
 
-  const auto measure = [&](const char* what, double took, double cpu, double bytes) {
+// A child process that runs its share of the agents.
+pid_t fork_load(Board& board, int index, int first, int count, Duration renew) {
+  const pid_t pid = ::fork();
+  if (pid != 0) return pid;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  while (board.phase == Board::kWait) ::usleep(10'000);
+  auto runtime = io::RealRuntime::create();
+  runtime->run_task(run_agents(*runtime, board, board.load[std::size_t(index)], first, count, renew));
+  runtime.reset();
+  ::_exit(0);
+}
+
+template <class Pick>
+std::size_t sum(const Board& board, Pick pick) {
+  std::size_t out = 0;
+  for (int i = 0; i < board.loads; ++i) out += pick(board.load[std::size_t(i)]);
+  return out;
+}
+std::vector<double> gather(const Board& board, Samples Load::* which) {
+  std::vector<double> out;
+  for (int i = 0; i < board.loads; ++i) {
+    const auto& samples = board.load[std::size_t(i)].*which;
+    out.insert(out.end(), samples.values.begin(),
+               samples.values.begin() + std::ptrdiff_t(samples.count.load()));
+  }
+  return out;
+}
+
+// Until all agents have renewed and watch since `since`: the seconds until half, 99 % and all of them did.
+struct Settled {
+  double half = 0, most = 0, all = 0;
+};
+Task<Settled> settle(io::RealRuntime& runtime, Board& board, std::size_t count, MonoTime since,
+                     Duration patience) {
+  board.since = since.time_since_epoch().count();
+  Settled out;
+  (void)co_await sleep_for(runtime.executor(), {}, 200ms);  // until the others have seen the new start
+  std::size_t there = 0;
+  while (there < count && runtime.executor().now() - since < patience) {
+    (void)co_await sleep_for(runtime.executor(), {}, 50ms);
+    there = sum(board, [](const Load& load) { return load.in_touch.load(); });
+    const double now = to_seconds(runtime.executor().now() - since);
+    if (there * 2 < count) out.half = now;
+    if (there * 100 < count * 99) out.most = now;
+  }
+  if (there < count) fmt::print("only {} of {} agents are in touch\n", there, count);
+  out.all = to_seconds(runtime.executor().now() - since);
+  co_return out;
+}
+
+Task<void> bench(io::RealRuntime& runtime, RealServer& server, Board& board, int count, int seconds) {
+  auto& executor = runtime.executor();
+  (void)co_await server.start();
+  auto admin = server.client(kWriters);
+  co_await create_many(runtime, server, *admin, kNodes, count, [](int i) {
+    return fmt::format(
+        R"({{"apiVersion":"neap.dev/v1","kind":"Node","metadata":{{"name":"{}"}},"spec":{{"site":"hq"}}}})",
+        node_name(i));
+  });
+  const double before_mb = server.resident_mb();
+  std::strncpy(board.state.data(), server.path("").c_str(), board.state.size() - 1);
+  board.phase = Board::kPrepare;
+  while (sum(board, [](const Load& load) { return load.made.load(); }) < std::size_t(count))
+    (void)co_await sleep_for(executor, {}, 50ms);
+  const auto started = executor.now();
+  auto cpu = server.cpu_seconds();
+  board.phase = Board::kRun;
+  const auto joined = co_await settle(runtime, board, std::size_t(count), started, std::chrono::minutes(5));
+  fmt::print("{} agents in {} processes joined in {:.1f} s; server {:.1f} s of processor time, {:.0f} MB\n",
+             count, board.loads, joined.all, server.cpu_seconds() - cpu, server.resident_mb());
+  std::fflush(stdout);
+
+  const auto measure = [&](const char* what, double took, double used, double bytes) {
+    const auto waits = gather(board, &Load::heartbeat_ms);
     fmt::print(
         "{}: {:.0f} heartbeats/s, p50 {:.1f} ms, p99 {:.1f} ms, {} failed; server {:.2f} cores, {:.0f} MB "
         "({:.0f} before the agents); "
         "{:.0f} bytes per agent and second\n",
-        what, double(fleet.heartbeats) / took, quantile(fleet.heartbeat_ms, 0.5),
-        quantile(fleet.heartbeat_ms, 0.99), fleet.refused, cpu / took, server.resident_mb(), before_mb,
-        bytes / took / double(count));
+        what, double(sum(board, [](const Load& load) { return load.heartbeats.load(); })) / took,
+        quantile(waits, 0.5), quantile(waits, 0.99),
+        sum(board, [](const Load& load) { return load.refused.load(); }), used / took, server.resident_mb(),
+        before_mb, bytes / took / double(count));
+    std::fflush(stdout);
   };
-  const auto reset = [&] {
-    fleet.heartbeats = fleet.refused = 0;
-    fleet.heartbeat_ms.clear();
+  const auto reset = [&]() -> Task<void> {
+    ++board.resets;
+    (void)co_await sleep_for(executor, {}, 200ms);
   };
-  reset();
-  auto cpu = server.cpu_seconds();
+  co_await reset();
+  cpu = server.cpu_seconds();
   auto bytes = loopback_bytes();
-  auto from = runtime.executor().now();
-  (void)co_await sleep_for(runtime.executor(), {}, std::chrono::seconds(seconds));
-  measure("idle", to_seconds(runtime.executor().now() - from), server.cpu_seconds() - cpu,
-          loopback_bytes() - bytes);
+  auto from = executor.now();
+  (void)co_await sleep_for(executor, {}, std::chrono::seconds(seconds));
+  measure("idle", to_seconds(executor.now() - from), server.cpu_seconds() - cpu, loopback_bytes() - bytes);
 
-  reset();
+  co_await reset();
   cpu = server.cpu_seconds();
   bytes = loopback_bytes();
-  from = runtime.executor().now();
+  from = executor.now();
   int made = 0;
-  TaskGroup puts(runtime.executor());
+  TaskGroup puts(executor);
   for (auto next = from; next < from + std::chrono::seconds(seconds); next += 10ms) {
-    (void)co_await sleep_until(runtime.executor(), {}, next);
-    const auto node = name(int(runtime.random().below(std::uint64_t(count))));
+    (void)co_await sleep_until(executor, {}, next);
+    const auto node = node_name(int(runtime.random().below(std::uint64_t(count))));
     puts.spawn(
         [](RealServer& s, io::HttpClient& http, std::string body, int& ok)
             -> Task<void> {
@@ -280,31 +391,33 @@ Task<void> bench(io::RealRuntime& runtime, RealServer& server, int count, int se
             fmt::format(
                 R"({{"apiVersion":"neap.dev/v1","kind":"Allocation","metadata":{{"generateName":"a-","labels":{{}},"annotations":{{"sent":"{}"}}}},)"
                 R"("spec":{{"node":"{}","site":"hq","ownerKind":"TrainingJob","ownerName":"j","epoch":1,"resources":{{"cpu":"1"}},"process":{{"command":["true"]}}}}}})",
-                runtime.executor().now().time_since_epoch().count(), node),
+                executor.now().time_since_epoch().count(), node),
             made));
   }
   co_await puts.stop();
-  (void)co_await sleep_for(runtime.executor(), {}, 2s);
-  measure("100 allocations/s", to_seconds(runtime.executor().now() - from), server.cpu_seconds() - cpu,
+  (void)co_await sleep_for(executor, {}, 2s);
+  measure("100 allocations/s", to_seconds(executor.now() - from), server.cpu_seconds() - cpu,
           loopback_bytes() - bytes);
+  const auto changes = gather(board, &Load::change_ms);
   fmt::print(
       "  {} allocations made, {} seen by their agents (p50 {:.1f} ms, p99 {:.1f} ms after the request), {} "
       "reported back\n",
-      made, fleet.changes_seen, quantile(fleet.change_ms, 0.5), quantile(fleet.change_ms, 0.99),
-      fleet.reports);
+      made, sum(board, [](const Load& load) { return load.changes_seen.load(); }), quantile(changes, 0.5),
+      quantile(changes, 0.99), sum(board, [](const Load& load) { return load.reports.load(); }));
+  std::fflush(stdout);
 
-  reset();
+  co_await reset();
   co_await server.end(9);
   const auto again = co_await server.start();
-  const auto since = runtime.executor().now();
-  cpu = server.cpu_seconds();
-  const double storm = co_await settle(fleet, agents, since, std::chrono::minutes(5));
+  const auto storm =
+      co_await settle(runtime, board, std::size_t(count), executor.now(), std::chrono::minutes(5));
   fmt::print(
-      "killed and started again in {:.2f} s: all agents in touch after {:.1f} s; server {:.1f} s of "
-      "processor time, {:.0f} MB\n",
-      to_seconds(again), storm, server.cpu_seconds() - cpu, server.resident_mb());
-  co_await fleet.tasks.stop();
-  agents.clear();
+      "killed and started again in {:.2f} s: half of the agents in touch after {:.1f} s, 99 % after {:.1f} "
+      "s, "
+      "all after {:.1f} s; server {:.1f} s of processor time, {:.0f} MB; {} heartbeats failed\n",
+      to_seconds(again), storm.half, storm.most, storm.all, server.cpu_seconds(), server.resident_mb(),
+      sum(board, [](const Load& load) { return load.refused.load(); }));
+  board.phase = Board::kEnd;
   admin->close_idle();
   co_await server.end(15);
 }
@@ -313,6 +426,7 @@ Task<void> bench(io::RealRuntime& runtime, RealServer& server, int count, int se
 }  // namespace neap::bench
 
 int main(int argc, char** argv) {
+  using namespace neap::bench;
   if (argc < 2) {
     std::fprintf(stderr, "agents_bench NEAP [agents] [seconds] [renew-seconds]\n");
     return 2;
@@ -321,17 +435,34 @@ int main(int argc, char** argv) {
     return argc > at ? std::max(1, std::atoi(argv[at])) : otherwise;
   };
   const int agents = number(2, 10'000);
+  const std::chrono::seconds renew(number(4, 10));
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
-  if (double(files.rlim_cur) < 2.05 * agents + 200) {
-    std::fprintf(
-        stderr,
-        "%d agents need %d open files and the limit is %llu: raise it with ulimit -n, or take fewer agents\n",
-        agents, int(2.05 * agents) + 200, static_cast<unsigned long long>(files.rlim_cur));
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  const int each = int(std::min<double>(1e6, (double(files.rlim_cur) - 200) / 2.05));
+  if (each < 1 || agents > each * Board::kLoadsMax) {
+    std::fprintf(stderr,
+                 "%d agents need %d processes of %d files each; %d are started: raise the limit with ulimit "
+                 "-n, or take fewer agents\n",
+                 agents, each < 1 ? agents : (agents + each - 1) / each, int(files.rlim_cur),
+                 Board::kLoadsMax);
     return 1;
   }
+  void* shared = mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) return 1;
+  auto& board = *new (shared) Board{};
+  board.loads = (agents + each - 1) / each;
+  std::vector<pid_t> children;
+  for (int i = 0; i < board.loads; ++i) {
+    const int first = int(std::int64_t(agents) * i / board.loads);
+    const int end = int(std::int64_t(agents) * (i + 1) / board.loads);
+    children.push_back(fork_load(board, i, first, end - first, renew));
+  }
   auto runtime = neap::io::RealRuntime::create();
-  neap::bench::RealServer server(*runtime, argv[1]);
-  runtime->run_task(
-      neap::bench::bench(*runtime, server, agents, number(3, 30), std::chrono::seconds(number(4, 10))));
+  {
+    RealServer server(*runtime, argv[1]);
+    runtime->run_task(bench(*runtime, server, board, agents, number(3, 30)));
+  }
+  for (const auto child : children) waitpid(child, nullptr, 0);
 }

@@ -2,6 +2,7 @@
 // with Neap's share of Uniform Progress, of the Markov policy and of the optimum that knows the future.
 //
 // Usage: NEAP_DATA=... spot_bench [--quick]   (--quick: every tenth single-zone window)
+//        spot_bench --worlds             generated worlds of three seeds, without any data
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "neap/simulation/spot.h"
+#include "neap/simulation/spot_worlds.h"
 
 namespace {
 
@@ -106,13 +108,33 @@ void print_benchmark(const std::vector<std::string>& zones) {
   fmt::print("\n");
 }
 
+// Forty windows of each kind and seed.
+void print_worlds() {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed)
+    for (const auto& world : make_spot_worlds(seed, 40))
+      print_row(world.name, play(world.windows, world.terms));
+}
+
+void print_head() {
+  fmt::print("{:<34}", "mean USD a job");
+  for (const auto rule : kRules) fmt::print(" {:>8}", name_of(rule).substr(0, 8));
+  fmt::print("  neap/: up  markov optimum late\n");
+}
+
+int print_end() {
+  fmt::print("neap: {} late, {:.1f} s to decide all its runs\n", neap_late, neap_seconds);
+  return neap_late == 0 ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int count, char** words) {
   const bool is_quick = count > 1 && std::string_view(words[1]) == "--quick";
-  fmt::print("{:<34}", "mean USD a job");
-  for (const auto rule : kRules) fmt::print(" {:>8}", name_of(rule).substr(0, 8));
-  fmt::print("  neap/: up  markov optimum late\n");
+  print_head();
+  if (count > 1 && std::string_view(words[1]) == "--worlds") {
+    print_worlds();
+    return print_end();
+  }
   const auto multi = load("windows-multi.txt", {});
   for (const auto& [work, deadline] : {std::pair{24., 36.}, {24., 30.}, {48., 56.}})
     print_row(fmt::format("4 zones {}/{} h, .20 h", work, deadline),
@@ -132,6 +154,5 @@ int main(int count, char** words) {
             play(windows, terms_of(48, deadline, changeover)));
   }
   if (!is_quick) print_benchmark(zones);
-  fmt::print("neap: {} late, {:.1f} s to decide all its runs\n", neap_late, neap_seconds);
-  return neap_late == 0 ? 0 : 1;
+  return print_end();
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "neap/simulation/sample.h"
+#include "neap/simulation/spot_worlds.h"
 #include "tests/public_trace.h"
 
 namespace neap::simulation {
@@ -154,6 +155,39 @@ TEST(Spot, nobody_is_late_where_on_demand_is_not_and_nobody_beats_the_optimum) {
       EXPECT_GE(found.cost_mean, optimum.cost_mean - 1e-6) << name_of(rule) << " round " << round;
       EXPECT_EQ(found.cost_mean, play(windows, terms, rule).cost_mean) << name_of(rule);
     }
+  }
+}
+
+TEST(Spot, the_planner_is_never_late_and_holds_its_own_in_worlds_it_was_not_developed_on) {
+  double to_uniform = 0, to_markov = 0;
+  const auto worlds = make_spot_worlds(1, 12);
+  for (const auto& world : worlds) {
+    const auto neap = play(world.windows, world.terms, SpotRule::kNeap);
+    const double uniform = play(world.windows, world.terms, SpotRule::kUniformProgress).cost_mean;
+    EXPECT_EQ(neap.late, 0) << world.name;
+    EXPECT_LT(neap.cost_mean, 1.03 * uniform) << world.name;
+    to_uniform += std::log(neap.cost_mean / uniform) / static_cast<double>(worlds.size());
+    const double markov = play(world.windows, world.terms, SpotRule::kMarkov).cost_mean;
+    to_markov += std::log(neap.cost_mean / markov) / static_cast<double>(worlds.size());
+  }
+  EXPECT_LT(std::exp(to_uniform), 0.96);
+  // Which is given the chances counted over these very windows.
+  EXPECT_LT(std::exp(to_markov), 1.02);
+}
+
+TEST(Spot, a_generated_world_has_the_share_of_availability_it_names_and_is_the_same_again) {
+  const auto worlds = make_spot_worlds(1, 40), again = make_spot_worlds(1, 40);
+  const auto& exponential = worlds.front();
+  double available = 0, ticks = 0;
+  for (const auto& window : exponential.windows)
+    for (const auto bit : window.zones.front().available) available += bit, ticks += 1;
+  EXPECT_NEAR(available / ticks, 0.25, 0.05) << exponential.name;
+  for (std::size_t n = 0; n < worlds.size(); ++n) {
+    EXPECT_EQ(worlds[n].windows.back().zones.back().available,
+              again[n].windows.back().zones.back().available);
+    for (const auto& zone : worlds[n].windows.back().zones)
+      EXPECT_GE(static_cast<std::int64_t>(zone.prices.size()) * worlds[n].windows.back().tick_s,
+                worlds[n].terms.deadline_s);
   }
 }
 

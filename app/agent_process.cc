@@ -139,6 +139,8 @@ Task<Status> AgentProcess::Impl::connect() {
   NEAP_CO_TRY(const auto servers, parse_servers(options.server, options.node));
   const auto& address = servers.front();
   io::HttpClientOptions http;
+  // A server that thousands come back to at once is slow, not gone: who gives up early only comes again.
+  http.connect_timeout = 10s;
   NEAP_CO_TRY(http.tls, credentials->client_context(address.host));
   for (std::size_t i = 1; i < servers.size(); ++i) {
     NEAP_CO_TRY(auto other, credentials->client_context(servers[i].host));

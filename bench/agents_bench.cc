@@ -145,7 +145,9 @@ Task<void> keep_lease(Fleet& fleet, Agent& agent) {
     } else if (!ctx.cancel.is_cancelled()) {
       ++fleet.load.refused;
     }
-    (void)co_await sleep_for(executor, ctx, ok ? fleet.renew : fleet.renew / 4);
+    const auto spread =
+        Duration(std::int64_t(fleet.runtime.random().below(std::uint64_t(fleet.renew.count() / 8))));
+    (void)co_await sleep_for(executor, ctx, ok ? fleet.renew - spread : fleet.renew / 4 + spread);
   }
 }
 
@@ -254,6 +256,7 @@ Task<void> run_agents(io::RealRuntime& runtime, Board& board, Load& load, int fi
                       .value();
     options.idle_connections_max = 1;
     options.limits.idle_timeout = std::chrono::minutes(5);
+    options.connect_timeout = 10s;  // as app/agent_process.cc
     agent.http = std::make_unique<io::HttpClient>(runtime, endpoint, std::move(options));
   }
   load.made = std::size_t(count);

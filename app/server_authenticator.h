@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "console.h"
 #include "neap/apiserver/server.h"
@@ -52,6 +53,15 @@ class ServerAuthenticator final : public apiserver::Authenticator {
       return standard_->authenticate(as_bearer, certificate);
     }
     return standard_->authenticate(request, certificate);
+  }
+
+  Task<Result<apiserver::ReviewedToken>> review_token(CallContext ctx, std::string token,
+                                                      std::vector<std::string> audiences) const override {
+    if (provider_ && provider_->is_issuer_of(token)) {
+      co_await provider_->prepare(ctx, token);
+      co_return standard_->for_this_server(provider_->authenticate(token), audiences);
+    }
+    co_return co_await standard_->review_token(std::move(ctx), std::move(token), std::move(audiences));
   }
 
  private:

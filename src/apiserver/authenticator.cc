@@ -1,4 +1,7 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "neap/apiserver/server.h"
 
@@ -33,6 +36,49 @@ Result<auth::Identity> StandardAuthenticator::authenticate(const io::HttpRequest
     return auth::verify_token(options_.signed_tokens->key, options_.signed_tokens->issuer,
                               options_.signed_tokens->audience, token, clock_.wall());
   return who;
+}
+
+Task<Result<ReviewedToken>> Authenticator::review_token(CallContext, std::string,
+                                                        std::vector<std::string>) const {
+  co_return fail(Code::kUnimplemented, "auth.review.tokens", "this server takes no tokens");
+}
+
+Result<ReviewedToken> StandardAuthenticator::for_this_server(
+    Result<auth::Identity> who, const std::vector<std::string>& audiences) const {
+  if (!who) return fail(std::move(who).error());
+  const auto own = options_.signed_tokens ? options_.signed_tokens->audience : std::string();
+  if (audiences.empty()) return ReviewedToken{*std::move(who), own.empty() ? audiences : std::vector{own}};
+  if (std::ranges::find(audiences, own) == audiences.end())
+    return fail(
+        Code::kUnauthenticated, "auth.jwt.audience",
+        fmt::format("the token is meant for \"{}\" only, not for {}", own, fmt::join(audiences, ", ")));
+  return ReviewedToken{*std::move(who), {own}};
+}
+
+Task<Result<ReviewedToken>> StandardAuthenticator::review_token(CallContext, std::string token,
+                                                                std::vector<std::string> audiences) const {
+  if (token.find("-----BEGIN ") != std::string::npos)
+    co_return fail(Code::kUnauthenticated, "auth.review.certificate",
+                   "a certificate is no token: it says something only of whoever holds its key, which a TLS "
+                   "handshake shows");
+  auto known = tokens_.find(token);
+  const bool is_signed = options_.signed_tokens && token.find('.') != token.rfind('.');
+  if (known || !is_signed) co_return for_this_server(std::move(known), audiences);
+  const auto& issued = *options_.signed_tokens;
+  if (audiences.empty()) audiences.push_back(issued.audience);
+  ReviewedToken out;
+  Error last;
+  for (auto& audience : audiences) {
+    auto who = auth::verify_token(issued.key, issued.issuer, audience, token, clock_.wall());
+    if (!who) {
+      last = std::move(who).error();
+      continue;
+    }
+    out.who = *std::move(who);
+    out.audiences.push_back(std::move(audience));
+  }
+  if (out.audiences.empty()) co_return fail(std::move(last));
+  co_return out;
 }
 
 }  // namespace neap::apiserver

@@ -167,10 +167,8 @@ Task<void> Front::handle(io::HttpExchange& exchange) {
   auto who = authenticator_.authenticate(http, exchange.peer_certificate());
   if (!who && route && !route->authorize) who = auth::anonymous();
   if (who && !who->uid.empty()) {
-    const auto present = co_await rest_.is_account_present(exchange.context(), *who);
-    if (!present || !*present)
-      who = fail(Code::kUnauthenticated, "auth.token.account",
-                 "the ServiceAccount of this token is gone; ask for a token of one that is there");
+    if (auto valid = co_await rest_.check_token_objects(exchange.context(), *who); !valid)
+      who = fail(std::move(valid).error());
   }
   if (!who) {
     Failure failure(who.error());

@@ -50,6 +50,7 @@ const std::vector<ReviewKind>& review_kinds() {
       {"authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", false},
       // All that `kubectl auth whoami` of 1.27 knows.
       {"authentication.k8s.io", "v1beta1", "SelfSubjectReview", "selfsubjectreviews", false},
+      {"authentication.k8s.io", "v1", "TokenReview", "tokenreviews", false},
       {"authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", false},
       {"authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", false},
       {"authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", false},

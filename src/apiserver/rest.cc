@@ -144,6 +144,7 @@ Task<Outcome<Reply>> Rest::dispatch(Request& request) {
   if (request.kind && find_review_kind(what.group, what.version, what.resource)) {
     if (what.verb != "create")
       co_return fail(Code::kUnimplemented, "api.method", "a review is only ever created and answered");
+    if (request.kind->kind == "TokenReview") co_return co_await review_token(request);
     co_return Reply{
         .status = 201, .body = answer_review(request, deps_.authorizer), .text = {}, .warnings = {}};
   }

@@ -266,30 +266,6 @@ Task<Outcome<Reply>> Rest::create(Request& request, Json managed_fields) {
   co_return co_await commit_create(request, std::move(key), std::move(object), std::move(warnings));
 }
 
-Task<Outcome<Reply>> Rest::create_token(const Request& request) {
-  if (!deps_.token_issuer)
-    co_return fail(Code::kUnimplemented, "auth.token.no_issuer",
-                   "this server has no key to sign tokens with");
-  const auto& what = request.what;
-  NEAP_CO_TRY(const auto found,
-              co_await deps_.store.get(request.ctx, object_key(*request.kind, what.namespace_, what.name)));
-  if (!found) co_return not_found(*request.kind, what.name);
-  NEAP_CO_TRY(const auto account, parse_json(found->value, kStoredLimits));
-  NEAP_CO_TRY(auto answer,
-              issue_token(*deps_.token_issuer, account, request.body, deps_.runtime.clock().wall()));
-  co_return Reply{.status = 201, .body = std::move(answer), .text = {}, .warnings = {}};
-}
-
-Task<Result<bool>> Rest::is_account_present(CallContext ctx, const auth::Identity& who) {
-  const auto name = account_of(who.user);
-  const auto* kind = deps_.kinds.find("", "v1", "serviceaccounts");
-  if (!name || !kind) co_return true;
-  NEAP_CO_TRY(const auto found, co_await deps_.store.get(ctx, object_key(*kind, name->ns, name->name)));
-  if (!found) co_return false;
-  NEAP_CO_TRY(const auto account, parse_json(found->value, kStoredLimits));
-  co_return who.uid.empty() || who.uid == meta_string(account, "uid");
-}
-
 // The object as it will be stored, from what the client sent; metadata the server owns is carried over.
 Outcome<Json> Rest::updated_object(const Request& request, const Json& before, Json sent,
                                    std::vector<std::string>& warnings, bool sent_by_patch) const {

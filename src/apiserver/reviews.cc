@@ -31,13 +31,20 @@ Json access_status(const auth::Decision& decision) {
   return status;
 }
 
+}  // namespace
+
 Json user_info(const auth::Identity& who) {
   JsonArray groups;
   for (const auto& group : who.groups) groups.emplace_back(group);
-  return JsonObject{{"username", who.user}, {"groups", std::move(groups)}};
+  JsonObject out{{"username", who.user}, {"groups", std::move(groups)}};
+  if (!who.uid.empty()) out["uid"] = who.uid;
+  // As Kubernetes names them, where a Pod stands for what is an Allocation here.
+  if (who.bound && who.bound->kind == "Allocation")
+    out["extra"] =
+        JsonObject{{"authentication.kubernetes.io/pod-name", JsonArray{boost::json::string(who.bound->name)}},
+                   {"authentication.kubernetes.io/pod-uid", JsonArray{boost::json::string(who.bound->uid)}}};
+  return out;
 }
-
-}  // namespace
 
 Json answer_review(const Request& request, const auth::Authorizer& authorizer) {
   const auto& kind = *request.kind;

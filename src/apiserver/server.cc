@@ -21,7 +21,8 @@ struct ApiServer::Impl {
         options(std::move(o)),
         hub(deps.runtime.executor(), deps.store, {.watcher_queue_max = options.watch_buffer_events}),
         rest({deps.runtime, deps.store, deps.kinds, deps.authorizer, deps.admission, deps.audit,
-              deps.audit_policy, hub, subresources, options.token_issuer ? &*options.token_issuer : nullptr}),
+              deps.audit_policy, hub, subresources, deps.authenticator,
+              options.token_issuer ? &*options.token_issuer : nullptr}),
         upkeep(through(deps.upkeep)),
         collector(deps.runtime.executor(), upkeep, {.event_lifetime = options.event_lifetime}),
         quotas(deps.runtime.executor(), upkeep),
@@ -32,7 +33,7 @@ struct ApiServer::Impl {
   Rest through(store::Store* writes) {
     if (!writes) return rest;
     return Rest({deps.runtime, *writes, deps.kinds, deps.authorizer, deps.admission, deps.audit,
-                 deps.audit_policy, hub, subresources,
+                 deps.audit_policy, hub, subresources, deps.authenticator,
                  options.token_issuer ? &*options.token_issuer : nullptr});
   }
   void feed_rbac(const EventPtr& event) {

@@ -21,13 +21,16 @@ std::string sign_token(const crypto::PrivateKey& key, std::string_view issuer, c
   const Json header = JsonObject{{"alg", "EdDSA"}, {"typ", "JWT"}, {"kid", key.key_id()}};
   JsonArray groups;
   for (const auto& group : claims.groups) groups.emplace_back(group);
-  const Json body = JsonObject{{"iss", issuer},
-                               {"sub", claims.subject},
-                               {"aud", claims.audience},
-                               {"iat", unix_seconds(claims.issued_at)},
-                               {"exp", unix_seconds(claims.expires_at)},
-                               {"groups", std::move(groups)},
-                               {"uid", claims.uid}};
+  JsonObject body{{"iss", issuer},
+                  {"sub", claims.subject},
+                  {"aud", claims.audience},
+                  {"iat", unix_seconds(claims.issued_at)},
+                  {"exp", unix_seconds(claims.expires_at)},
+                  {"groups", std::move(groups)},
+                  {"uid", claims.uid}};
+  if (claims.bound)
+    body["bound"] =
+        JsonObject{{"kind", claims.bound->kind}, {"name", claims.bound->name}, {"uid", claims.bound->uid}};
   auto text = crypto::to_base64url(to_text(header)) + '.' + crypto::to_base64url(to_text(body));
   text += '.' + crypto::to_base64url(key.sign(text));
   return text;
@@ -64,6 +67,9 @@ Result<Identity> verify_token(const crypto::PublicKey& key, std::string_view iss
     for (const auto& group : groups->get_array())
       if (group.is_string()) out.groups.emplace_back(std::string_view(group.get_string()));
   if (!is_member(out, kAuthenticatedGroup)) out.groups.emplace_back(kAuthenticatedGroup);
+  if (const auto* bound = find_path(body, {"bound"}))
+    out.bound = {std::string(get_string(*bound, "kind")), std::string(get_string(*bound, "name")),
+                 std::string(get_string(*bound, "uid"))};
   return out;
 }
 

@@ -63,6 +63,7 @@ class Rest {
     const auth::AuditPolicy* audit_policy;
     WatchHub& hub;
     const std::vector<ExtraSubresource>& subresources;
+    const Authenticator& authenticator;
     const TokenIssuer* token_issuer = nullptr;
   };
   explicit Rest(Dependencies dependencies) : deps_(std::move(dependencies)) {}
@@ -80,13 +81,20 @@ class Rest {
   // Writes of the server itself: no authorization, no admission.
   Task<Outcome<Reply>> remove_now(CallContext ctx, const api::KindEntry& kind, std::string ns,
                                   std::string name, std::string uid);
-  // False for the token of a ServiceAccount that is gone, or was made anew since.
-  Task<Result<bool>> is_account_present(CallContext ctx, const auth::Identity& who);
+  // Whether what the token of `who` was made for is still there: its ServiceAccount, and the object it is
+  // bound to, neither made anew since. kUnauthenticated "auth.token.account", "auth.token.bound".
+  Task<Status> check_token_objects(CallContext ctx, const auth::Identity& who);
   Task<Status> create_namespace(CallContext ctx, std::string name);
   const Dependencies& dependencies() const { return deps_; }
 
  private:
   Task<Outcome<Reply>> dispatch(Request& request);
+  // service_account.cc
+  Task<Outcome<Reply>> create_token(const Request& request);
+  Task<Outcome<Reply>> review_token(const Request& request);
+  Task<Outcome<std::optional<auth::BoundObject>>> bound_object(const Request& request);
+  Task<Result<std::optional<Json>>> token_object(CallContext ctx, std::string group, std::string plural,
+                                                 std::string ns, std::string name);
   // rest_read.cc
   Task<Outcome<Reply>> get(const Request& request);
   Task<Outcome<Reply>> list(const Request& request);
@@ -99,7 +107,6 @@ class Rest {
   // rest_write.cc
   // `managed_fields`: an array when server-side apply made the object.
   Task<Outcome<Reply>> create(Request& request, Json managed_fields = nullptr);
-  Task<Outcome<Reply>> create_token(const Request& request);
   Task<Outcome<Reply>> update(const Request& request);
   Task<Outcome<std::optional<store::KeyValue>>> stored_object(const Request& request, std::string key,
                                                               bool may_be_old);
@@ -145,6 +152,8 @@ void record_update(const api::KindEntry& kind, const Json& before, Json& after, 
 
 // --- reviews.cc
 Json answer_review(const Request& request, const auth::Authorizer& authorizer);
+// The userInfo of a review.
+Json user_info(const auth::Identity& who);
 
 // Removes null members of objects: a null is an absent member.
 void drop_nulls(Json& value);

@@ -16,6 +16,8 @@ std::optional<AccountName> account_of(std::string_view user);
 std::vector<std::string> groups_of_account(std::string_view ns);
 
 // A TokenRequest (authentication.k8s.io/v1) for the account that lies at `account`, answered with its token.
-Outcome<Json> issue_token(const TokenIssuer& issuer, const Json& account, const Json& asked, WallTime now);
+// `bound`: what else it is for; it was found.
+Outcome<Json> issue_token(const TokenIssuer& issuer, const Json& account, const Json& asked,
+                          std::optional<auth::BoundObject> bound, WallTime now);
 
 }  // namespace neap::apiserver

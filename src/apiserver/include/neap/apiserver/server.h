@@ -24,6 +24,11 @@
 
 namespace neap::apiserver {
 
+struct ReviewedToken {
+  auth::Identity who;
+  std::vector<std::string> audiences;
+};
+
 // Turns credentials of a connection into an identity. kUnauthenticated refuses the request.
 class Authenticator {
  public:
@@ -32,6 +37,11 @@ class Authenticator {
   virtual Task<void> prepare(const io::HttpRequest&) const { co_return; }
   virtual Result<auth::Identity> authenticate(const io::HttpRequest& request,
                                               const io::PeerCertificate* certificate) const = 0;
+  // Whose a bearer token is that somebody else was shown, and for which of `audiences` it was made; none
+  // asked for means this server. kUnauthenticated: nobody's, or for none of them. Whether the account is
+  // still there is not looked at.
+  virtual Task<Result<ReviewedToken>> review_token(CallContext ctx, std::string token,
+                                                   std::vector<std::string> audiences) const;
 };
 
 // Client certificates first, then bearer tokens, then tokens signed by this installation.
@@ -50,6 +60,11 @@ class StandardAuthenticator : public Authenticator {
   // A credential that is there and wrong is refused, even where anonymous requests are allowed.
   Result<auth::Identity> authenticate(const io::HttpRequest& request,
                                       const io::PeerCertificate* certificate) const override;
+  Task<Result<ReviewedToken>> review_token(CallContext ctx, std::string token,
+                                           std::vector<std::string> audiences) const override;
+  // `who`, whose token was made for this server and for nobody else.
+  Result<ReviewedToken> for_this_server(Result<auth::Identity> who,
+                                        const std::vector<std::string>& audiences) const;
 
  private:
   const Clock& clock_;

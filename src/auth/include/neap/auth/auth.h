@@ -4,6 +4,7 @@
 // belongs to one executor.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,12 +15,19 @@
 
 namespace neap::auth {
 
+// The object a token was made for besides its ServiceAccount, in the account's namespace: "Allocation" (a Pod
+// is its view) or "Secret". The token ends with it.
+struct BoundObject {
+  std::string kind, name, uid;
+};
+
 struct Identity {
   std::string user;                 // "admin", "system:node:hq-1", "system:anonymous"
   std::vector<std::string> groups;  // "system:masters", "system:nodes", ...
   std::string node;                 // set for agents: the node they are limited to
   bool authenticated = false;
   std::string uid = {};  // of the ServiceAccount object a token was issued for
+  std::optional<BoundObject> bound = {};
 };
 
 // What is asked of the API: resource requests, or plain paths ("nonResource").

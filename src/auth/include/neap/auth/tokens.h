@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -91,7 +92,8 @@ struct TokenClaims {
   std::vector<std::string> groups;
   std::string audience;
   WallTime issued_at{}, expires_at{};
-  std::string uid = {};  // of the ServiceAccount object: a token dies with it
+  std::string uid = {};                   // of the ServiceAccount object: a token dies with it
+  std::optional<BoundObject> bound = {};  // and with this one
 };
 // `key` must be Ed25519 (asserted).
 std::string sign_token(const crypto::PrivateKey& key, std::string_view issuer, const TokenClaims& claims);

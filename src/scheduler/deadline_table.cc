@@ -7,6 +7,8 @@
 // Every function that takes or gives such a vector is inlined, so that none crosses between code for
 // processors that hold it in one register and in two.
 #pragma clang diagnostic ignored "-Wpsabi"
+// Nor is a product ever fused with a sum, on any processor.
+#pragma clang fp contract(off)
 #define NEAP_INLINE [[gnu::always_inline]]
 
 namespace neap::scheduler {

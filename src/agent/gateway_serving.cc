@@ -76,7 +76,12 @@ class Serving final : public GatewayServing, private gateway::GatewayEvents {
     }
     return out;
   }
+  double take_busy_seconds(const std::string& model) override {
+    const auto busy = busy_.find(model);
+    return busy == busy_.end() ? 0 : to_seconds(std::exchange(busy->second, Duration{}));
+  }
   Task<Status> remove(CallContext ctx, std::string model) override {
+    busy_.erase(model);
     gateway_.pipeline().remove_route(model);
     close_unused_connections();
     for (const auto& version : host_.versions(model)) (void)co_await host_.unload(ctx, model, version);
@@ -100,9 +105,12 @@ class Serving final : public GatewayServing, private gateway::GatewayEvents {
   }
   void on_crossing(const gateway::CrossingRecord& record) override { deps_.gate.count_crossing(record); }
   void on_refusal(const gateway::RefusalRecord& record) override { deps_.gate.count_refusal(record); }
-  void on_served(const gateway::ServedRecord&) override {}
+  void on_served(const gateway::ServedRecord& record) override {
+    if (record.local) busy_[record.model] += record.took;
+  }
   Dependencies deps_;
   std::map<std::string, api::ServeLimits> limits_;
+  std::map<std::string, Duration> busy_;  // of requests, by model
   gateway::ExportGuard guard_;
   gateway::HttpUpstream upstream_;
   inference::ModelHost host_;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "internal/worker.h"
 
@@ -30,10 +31,12 @@ class ServeWorker final : public Worker {
   void clear_refusal();
   void clear_condition(std::string_view type);
   void copy_shadow_counters(const std::string& model);
+  void report_concurrency(const std::string& model);
 
   std::map<std::string, Loaded> loaded_;
   std::string active_, shadow_;
   std::string recorded_;  // refusal that the audit record has from this life
+  std::optional<MonoTime> measured_;
   api::ServeWork applied_;
   bool applied_once_ = false;
 };
@@ -74,6 +77,7 @@ Task<void> ServeWorker::run(CallContext ctx) {
       retry = std::min<Duration>(retry * 2, 10s);
     }
     copy_shadow_counters(work.model);
+    report_concurrency(work.model);
     account_time();
     (void)co_await wake_.wait(ctx.with_deadline(wait_until), seen);
     if (ctx.cancel.is_cancelled()) co_return;
@@ -167,6 +171,22 @@ void ServeWorker::copy_shadow_counters(const std::string& model) {
   auto& now = allocation_.status.shadow;
   if (now.requests == next.requests && now.errors == next.errors && now.labelled == next.labelled) return;
   now = next;
+  touch();
+}
+
+// Once a minute, and only what is not as before: the server learns from it what the service needs.
+void ServeWorker::report_concurrency(const std::string& model) {
+  constexpr Duration kWindow = 1min;
+  if (active_.empty()) return;
+  const auto now = context_.executor().now();
+  if (measured_ && now - *measured_ < kWindow) return;
+  const double busy = context_.deps.serving.take_busy_seconds(model);
+  const double mean = measured_ ? busy / to_seconds(now - *measured_) : 0;
+  measured_ = now;
+  const double told = std::round(mean * 10) / 10;
+  const auto* before = find_path(allocation_.status.metrics, {"concurrency"});
+  if (before && before->is_number() && before->to_number<double>() == told) return;
+  allocation_.status.metrics = JsonObject{{"concurrency", told}};
   touch();
 }
 

@@ -5,6 +5,7 @@
 #include "internal/node_cache.h"
 #include "internal/queueing.h"
 #include "internal/reconciler.h"
+#include "internal/tide.h"
 #include "internal/what_if.h"
 #include "neap/base/task_group.h"
 #include "neap/controllers/controller.h"
@@ -52,6 +53,7 @@ struct ControlLoop::Impl {
   Reservations reserved;
   Agenda agenda;
   NodeCache nodes;
+  TideTable tide;
   std::uint64_t jobs_looked_at = 0;
   Notifier changed;
   TaskGroup tasks;
@@ -225,11 +227,13 @@ Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
           .tasks = nullptr,
           .nodes = nullptr,
           .queues = nullptr,
+          .tide = nullptr,
           .work = {}};
 }
 
 Task<void> ControlLoop::Impl::pass() {
   if (std::exchange(picture_is_old, false)) {
+    tide = {};  // another leader may have learned since
     picture = state;
     unpictured.clear();
   }
@@ -243,12 +247,16 @@ Task<void> ControlLoop::Impl::pass() {
   view.work = agenda.begin_pass(picture, options, now);
   QueueRound round_of_queues;
   view.queues = &round_of_queues;
+  view.tide = &tide;
   jobs_looked_at += view.work.jobs.size();
   using Step = Task<Status> (*)(const Pass&);
-  static constexpr std::pair<const char*, Step> kSteps[] = {
-      {"nodes", reconcile_nodes},         {"budgets", reconcile_budgets},
-      {"documents", reconcile_documents}, {"strategies", reconcile_strategies},
-      {"training", reconcile_training},   {"services", reconcile_services}};
+  static constexpr std::pair<const char*, Step> kSteps[] = {{"nodes", reconcile_nodes},
+                                                            {"budgets", reconcile_budgets},
+                                                            {"documents", reconcile_documents},
+                                                            {"strategies", reconcile_strategies},
+                                                            {"training", reconcile_training},
+                                                            {"services", reconcile_services},
+                                                            {"tide", reconcile_tide}};
   for (const auto& [name, step] : kSteps) {
     auto status = co_await step(view);
     if (view.ctx.cancel.is_cancelled()) co_return;

@@ -120,6 +120,69 @@ Result<finops::Budget> to_finops(const api::Budget& budget, const finops::PriceB
 
 }  // namespace
 
+namespace {
+
+// What a job leaves of places that were lent to it stays with the service, so that they are whole when they
+// come back.
+void add_lent(const Pass& pass, const Owners& owners, std::vector<Holding>& holdings) {
+  struct Lent {
+    std::string project, service, node, job;
+    api::Resources left;
+  };
+  std::map<std::pair<std::string, std::string>, Lent> all;  // by node and job
+  for (const auto& [key, service] : pass.state.all<api::InferenceService>())
+    for (const auto& loan : service.status.loans) {
+      const auto* replica = pass.state.find<api::Allocation>(key.namespace_, loan.allocation);
+      const auto slash = std::min(loan.job.find('/'), loan.job.size() - 1);
+      const auto* job =
+          pass.state.find<api::TrainingJob>(loan.job.substr(0, slash), loan.job.substr(slash + 1));
+      // It holds its place still, or holds it again; or the job is about to take it.
+      if ((replica && holds_resources(*replica)) || service.status.nominations.contains(loan.allocation) ||
+          (job && nomination_of(*job) && owners.contains("TrainingJob/" + loan.job)))
+        continue;
+      auto& lent = all[{loan.node, loan.job}];
+      lent.project = key.namespace_;
+      lent.service = key.name;
+      lent.node = loan.node;
+      lent.job = loan.job;
+      lent.left.cpu += service.spec.resources.cpu;
+      lent.left.memory += service.spec.resources.memory;
+      for (const auto& [model, amount] : service.spec.resources.accelerators)
+        lent.left.accelerators[model] += amount;
+    }
+  if (all.empty()) return;
+  const auto less = [](auto& from, auto what) {
+    from.value = std::max<std::int64_t>(0, from.value - what.value);
+  };
+  for (const auto& holding : holdings) {
+    if (holding.owner_kind != "TrainingJob") continue;
+    const auto at = all.find(
+        {std::string(holding.node), std::string(holding.project) + "/" + std::string(holding.owner_name)});
+    if (at == all.end()) continue;
+    auto& left = at->second.left;
+    less(left.cpu, holding.resources->cpu);
+    less(left.memory, holding.resources->memory);
+    for (const auto& [model, amount] : holding.resources->accelerators)
+      less(left.accelerators[model], amount);
+  }
+  for (auto& [key, lent] : all) {
+    std::erase_if(lent.left.accelerators, [](const auto& one) { return one.second.value == 0; });
+    const auto* service = pass.state.find<api::InferenceService>(lent.project, lent.service);
+    const auto* node = pass.state.find<api::Node>("", lent.node);
+    if (!service || !node) continue;
+    auto kept = std::make_shared<const api::Resources>(std::move(lent.left));
+    holdings.push_back({.project = service->metadata.namespace_,
+                        .node = node->metadata.name,
+                        .owner_kind = "InferenceService",
+                        .owner_name = service->metadata.name,
+                        .resources = kept.get(),
+                        .is_nominated = true,
+                        .kept = kept});
+  }
+}
+
+}  // namespace
+
 std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners) {
   std::vector<Holding> out;
   for (const auto& [key, allocation] : pass.state.all<api::Allocation>())
@@ -185,6 +248,7 @@ std::vector<Holding> holdings_of(const Pass& pass, const Owners& owners) {
   } else {
     for (const auto& [key, job] : pass.state.all<api::TrainingJob>()) add_promised(key, job);
   }
+  add_lent(pass, owners, out);
   return out;
 }
 

@@ -266,7 +266,11 @@ Claims claims_of(const Pass& pass) {
   for (const auto& [key, service] : pass.state.all<InferenceService>())
     for (const auto& [allocation, nomination] : service.status.nominations)
       add(key.namespace_ + "/" + allocation, service.spec.priorityClass, nomination,
-          [](const auto&) { return false; });
+          [&](const std::string& job) {
+            return std::ranges::any_of(service.status.loans, [&](const auto& loan) {
+              return loan.allocation == allocation && loan.job == job;
+            });
+          });
   return out;
 }
 

@@ -265,7 +265,7 @@ void Round::read_waiting_replicas() {
   for (const auto& [service_key, service] : pass_.state.all<api::InferenceService>()) {
     const auto queue = queue_of(pass_.state, service);
     const bool may_fall = priority_of(pass_.state, service.spec.priorityClass).never_may_fall;
-    std::map<const api::ServicePlace*, std::int64_t> asked;
+    std::map<const api::ServicePlace*, std::int64_t> standing_or_asked;
     for (const auto& replica : replicas_without_place(pass_, service)) {
       const ObjectKey key{service_key.namespace_, replica.name};
       auto& standing = out_.queues[queue];
@@ -280,8 +280,9 @@ void Round::read_waiting_replicas() {
       }
       request->id = key.namespace_ + "/" + key.name;
       // Those that a lender could not get back start as of right.
-      const bool is_spare = asked[replica.place]++ + replicas_at(pass_, service, *replica.place) >=
-                            least_replicas(*replica.place);
+      const auto [count, is_new] = standing_or_asked.try_emplace(replica.place);
+      if (is_new) count->second = replicas_at(pass_, service, *replica.place);
+      const bool is_spare = count->second++ >= least_replicas(*replica.place);
       pending_.push_back({.id = request->id,
                           .queue = queue,
                           .amounts = amounts_of(tree_, service.spec.resources),

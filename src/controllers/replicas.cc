@@ -12,16 +12,13 @@ namespace neap::controllers {
 using api::Allocation;
 using api::InferenceService;
 
-namespace {
-
 bool is_lent(const InferenceService& service, const std::string& allocation) {
-  return std::ranges::find(service.status.loans, allocation, &api::ReplicaLoan::allocation) !=
-         service.status.loans.end();
+  const auto& st = service.status;
+  return std::ranges::find(st.loans, allocation, &api::ReplicaLoan::allocation) != st.loans.end() &&
+         !st.nominations.contains(allocation);
 }
 
-}  // namespace
-
-std::vector<Replica> wanted_replicas(const Pass& pass, const InferenceService& service) {
+std::vector<Replica> all_replicas(const Pass& pass, const InferenceService& service) {
   std::vector<Replica> out;
   std::int64_t index = 0;
   for (const auto& place : service.spec.places) {
@@ -33,7 +30,6 @@ std::vector<Replica> wanted_replicas(const Pass& pass, const InferenceService& s
       const bool is_anywhere = place.site == kAnySite;
       r.site = site ? site->metadata.name : place.site;
       r.name = fmt::format("{}-{}-{}", service.metadata.name, is_anywhere ? "any" : r.site, i);
-      if (is_lent(service, r.name)) continue;
       const auto* a = pass.state.find<Allocation>(service.metadata.namespace_, r.name);
       if (a && !is_ended(*a)) {
         r.allocation = a;
@@ -42,6 +38,12 @@ std::vector<Replica> wanted_replicas(const Pass& pass, const InferenceService& s
       out.push_back(std::move(r));
     }
   }
+  return out;
+}
+
+std::vector<Replica> wanted_replicas(const Pass& pass, const InferenceService& service) {
+  auto out = all_replicas(pass, service);
+  std::erase_if(out, [&](const Replica& r) { return is_lent(service, r.name); });
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "internal/event.h"
 #include "internal/placement.h"
@@ -256,6 +257,12 @@ void summarise(InferenceService& s, const Pass& pass, const std::vector<Replica>
                      pass.wall());
 }
 
+// Nobody has to make room for it any more, and its place is not lent.
+void forget_held(InferenceService& s, const std::string& replica) {
+  s.status.nominations.erase(replica);
+  std::erase_if(s.status.loans, [&](const auto& loan) { return loan.allocation == replica; });
+}
+
 // What one pass does about the replicas of a service that have no place.
 class Placing {
  public:
@@ -283,13 +290,16 @@ class Placing {
     if (!placement.explanation.is_null()) service_.status.explanation = placement.explanation;
     if (!placement.placed) {
       const auto before = std::exchange(service_.status.message, {});
+      const bool was_held = service_.status.nominations.contains(replica.name);
       NEAP_CO_TRY_VOID(co_await nominate(pass_, service_, replica.name, placement));
+      if (was_held && !service_.status.nominations.contains(replica.name))
+        forget_held(service_, replica.name);
       why_ = fmt::format("{}: {}", replica.site,
                          service_.status.message.empty() ? placement.message : service_.status.message);
       service_.status.message = before;
       co_return ok();
     }
-    service_.status.nominations.erase(replica.name);
+    forget_held(service_, replica.name);
     auto work = serve_work(pass_, service_, target_of(service_, replica).version);
     if (!work) {
       why_ = work.error().message;
@@ -369,15 +379,20 @@ Task<Status> reconcile_service(const Pass& pass, const InferenceService& before,
   NEAP_CO_TRY_VOID(co_await clear_ended(pass, s, replicas));
   NEAP_CO_TRY_VOID(co_await stop_replicas(pass, s, replicas, claims));
   std::vector<Replica> held;
+  std::set<std::string> kept;  // nominations that hold
   for (const auto& r : replicas) {
     const auto target = target_of(s, r);
     if (r.allocation && !target.version.empty() && r.allocation->spec.desired != "Stop")
       NEAP_CO_TRY_VOID(co_await point_replica(pass, s, replicas, r, target.version, target.shadow));
-    if (!r.allocation && st.nominations.contains(r.name) && target.create) held.push_back(r);
+    if (!st.nominations.contains(r.name)) continue;
+    if (!r.allocation && target.create) {
+      kept.insert(r.name);
+      // What ended under its name goes first.
+      if (!pass.state.find<Allocation>(s.metadata.namespace_, r.name)) held.push_back(r);
+    }
+    if (r.allocation && r.allocation->spec.desired != "Stop") forget_held(s, r.name);
   }
-  std::erase_if(st.nominations, [&](const auto& one) {
-    return std::ranges::none_of(held, [&](const auto& r) { return r.name == one.first; });
-  });
+  std::erase_if(st.nominations, [&](const auto& one) { return !kept.contains(one.first); });
   Placing placing(pass, s);
   auto without = replicas_without_place(pass, s);
   if (!held.empty()) {
@@ -392,6 +407,14 @@ Task<Status> reconcile_service(const Pass& pass, const InferenceService& before,
   for (const auto* a :
        pass.state.allocations_of(s.metadata.namespace_, "InferenceService", s.metadata.name)) {
     if (std::ranges::any_of(replicas, [&](const auto& r) { return r.name == a->metadata.name; })) continue;
+    if (is_lent(s, a->metadata.name)) {
+      // Its place is the job's once it has ended.
+      if (is_ended(*a) || a->spec.desired == "Stop") continue;
+      auto next = *a;
+      next.spec.desired = "Stop";
+      NEAP_CO_TRY_VOID(co_await write_spec(pass, std::move(next)));
+      continue;
+    }
     client::TypedClient<Allocation> client(pass.client);
     NEAP_CO_TRY_VOID(
         tolerate_races(co_await client.remove(pass.ctx, a->metadata.namespace_, a->metadata.name)));

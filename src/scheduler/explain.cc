@@ -281,6 +281,7 @@ std::string render_explanation(const Json& decision) {
     }
   }
   if (const auto* queue = find_path(decision, {"queue"})) out += render_queue(*queue);
+  if (const auto tide = get_string(decision, "tide"); !tide.empty()) out += fmt::format("tide: {}.\n", tide);
   for (const auto& site : get_array(decision, "sites")) {
     const auto name = get_string(site, "site");
     if (const auto* refusal = find_path(site, {"refusal"})) {

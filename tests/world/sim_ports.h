@@ -74,6 +74,7 @@ class SimServing final : public agent::ServingHost {
   api::ShadowStatus shadow_report(const std::string&) override {
     return {.requests = 60, .agreed = 60, .errors = 0, .labelled = 0, .correct = 0};
   }
+  double take_busy_seconds(const std::string&) override { return 0; }
   Task<Status> remove(CallContext ctx, std::string model) override;
 
  private:

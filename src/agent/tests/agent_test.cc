@@ -69,6 +69,8 @@ class RecordedServing final : public ServingHost {
   }
   Status set_shadow(const std::string&, const std::string&) override { return ok(); }
   api::ShadowStatus shadow_report(const std::string&) override { return {}; }
+  double take_busy_seconds(const std::string&) override { return busy_seconds; }
+  double busy_seconds = 0;
   Task<Status> remove(CallContext, std::string) override {
     events.push_back("remove");
     co_return ok();
@@ -232,6 +234,18 @@ TEST_F(Node, training_stops_when_the_lease_has_run_out_and_serving_goes_on) {
   EXPECT_EQ(get("gang-e1-0").status.phase, "Released");
   EXPECT_EQ(get("gang-e1-0").status.reason, "LeaseExpired");
   EXPECT_EQ(get("inspect").status.phase, "Running");
+}
+
+TEST_F(Node, a_replica_reports_how_many_requests_it_had_at_once) {
+  create(replica("v1"));
+  pass(5s);
+  ASSERT_TRUE(find_path(get("inspect").status.metrics, {"concurrency"}));
+  EXPECT_EQ(find_path(get("inspect").status.metrics, {"concurrency"})->to_number<double>(), 0);
+  serving_.busy_seconds = 150;
+  pass(61s);
+  const auto* told = find_path(get("inspect").status.metrics, {"concurrency"});
+  ASSERT_TRUE(told);
+  EXPECT_NEAR(told->to_number<double>(), 2.5, 0.11);
 }
 
 TEST_F(Node, a_program_that_will_not_stop_is_ended_before_a_successor_may_start) {

@@ -7,6 +7,7 @@
 // 3. Times are taken by the full minute, so that a picture that did not change gives the same amounts.
 #pragma once
 
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -28,6 +29,8 @@ struct Holding {
   bool is_nominated = false;                    // promised once others have made room
   // Those of its node that count as its own; filled with the snapshot, empty where they cannot be told.
   std::vector<std::uint16_t> devices = {};
+  // Where `resources` is no object's own.
+  std::shared_ptr<const api::Resources> kept = {};
 };
 // Allocations that are not ended, and what is promised to ones that the picture does not show yet: by this
 // leader a moment ago, or by an epoch that was planned before a restart. `owners` ask for a new place: what

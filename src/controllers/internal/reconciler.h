@@ -47,6 +47,7 @@ class Reservations {
 
 class NodeCache;
 struct QueueRound;
+struct TideTable;
 
 struct Pass {
   io::Runtime& runtime;
@@ -64,6 +65,7 @@ struct Pass {
   NodeCache* nodes = nullptr;
   // What this pass decided about queues, for those who place after it; null where only jobs are placed.
   QueueRound* queues = nullptr;
+  TideTable* tide = nullptr;
   Work work{};
 
   WallTime wall() const { return runtime.clock().wall(); }
@@ -159,6 +161,7 @@ Task<Status> reconcile_budgets(const Pass& pass);
 Task<Status> reconcile_documents(const Pass& pass);
 Task<Status> reconcile_training(const Pass& pass);
 Task<Status> reconcile_services(const Pass& pass);
+Task<Status> reconcile_tide(const Pass& pass);
 Task<Status> reconcile_strategies(const Pass& pass);
 
 }  // namespace neap::controllers

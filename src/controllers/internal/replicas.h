@@ -20,7 +20,11 @@ struct Replica {
   std::string name, site;
   const api::Allocation* allocation = nullptr;  // newest that is not ended
 };
-// In the order of places; those that are lent are left out.
+// Its place works for others; one for which these make room again counts as back.
+bool is_lent(const api::InferenceService& service, const std::string& allocation);
+// In the order of places.
+std::vector<Replica> all_replicas(const Pass& pass, const api::InferenceService& service);
+// Without those that are lent.
 std::vector<Replica> wanted_replicas(const Pass& pass, const api::InferenceService& service);
 
 // The version each replica should answer with, and the shadow of the canary, for the rollout's phase.

@@ -40,8 +40,12 @@ struct FixedSpending final : Spending {
 
 class Cluster {
  public:
-  Cluster()
-      : sim_(7), machine_(sim_.add_machine("server")), client_(runtime()), log_(sink_, runtime().clock()) {
+  explicit Cluster(Options options = {})
+      : options_(std::move(options)),
+        sim_(7),
+        machine_(sim_.add_machine("server")),
+        client_(runtime()),
+        log_(sink_, runtime().clock()) {
     start();
   }
   ~Cluster() { stop(); }
@@ -59,7 +63,7 @@ class Cluster {
                                   },
                                   .log = log_,
                                   .spending = &spending_},
-        Options{});
+        options_);
     loop_->start();
   }
   void stop() { loop_->abandon(); }
@@ -168,6 +172,7 @@ class Cluster {
   }
 
  private:
+  Options options_;
   template <class T>
   static std::string ns() {
     return !api::KindOf<T>::namespaced ? "" : "default";

@@ -95,6 +95,9 @@ class ServingHost {
   virtual Task<Status> activate(CallContext ctx, api::ServeWork work) = 0;
   virtual Status set_shadow(const std::string& model, const std::string& version) = 0;  // empty: none
   virtual api::ShadowStatus shadow_report(const std::string& model) = 0;
+  // Seconds of requests that this node answered since it was asked last, waiting included: over the time that
+  // passed, how many there were at once.
+  virtual double take_busy_seconds(const std::string& model) = 0;
   virtual Task<Status> remove(CallContext ctx, std::string model) = 0;
 };
 

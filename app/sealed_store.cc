@@ -210,31 +210,46 @@ Task<Status> SealedStore::write_check() {
   co_return ok();
 }
 
-Task<Status> SealedStore::check_key() {
+// The store decides between servers that start at once: whose check value it took, theirs is the key.
+Task<Status> SealedStore::make_first_key() {
+  if (!options_.may_create_key)
+    co_return fail(
+        Code::kFailedPrecondition, "secrets.key.missing",
+        fmt::format("the key file {} is not there; make one with `neap secrets make-key > FILE`, mode "
+                    "0600, and keep a copy of it elsewhere",
+                    file_.path()));
+  const auto made = make_secrets_key();
+  NEAP_CO_TRY_VOID(file_.propose(made));
+  const auto first =
+      co_await inner_->put({}, std::string(kCheckKey), seal_object(made, kCheckKey, kCheckText), Revision{});
+  if (first) co_return ok();
+  // After any other error it may be this very key that the store took.
+  if (first.error().code != Code::kAlreadyExists) co_return fail(first.error());
+  file_.withdraw(made.id);
+  co_return ok();
+}
+
+Task<Status> SealedStore::find_key_file() {
+  if (file_.exists()) co_return ok();
   NEAP_CO_TRY(auto check, co_await inner_->get({}, std::string(kCheckKey)));
-  if (!file_.exists()) {
-    if (check)
-      co_return fail(
-          Code::kFailedPrecondition, "secrets.key.missing",
-          fmt::format("the secrets in this store are sealed, and their key file {} is not there; put it "
-                      "back from where it is kept (a backup of the state directory has it)",
-                      file_.path()));
-    if (!options_.may_create_key)
-      co_return fail(
-          Code::kFailedPrecondition, "secrets.key.missing",
-          fmt::format("the key file {} is not there; make one with `neap secrets make-key > FILE`, mode "
-                      "0600, and keep a copy of it elsewhere",
-                      file_.path()));
-    keys_ = {make_secrets_key()};
-    const auto made = file_.create(keys_);
-    if (!made && made.error().code != Code::kAlreadyExists) co_return made;
-    // Another server of this installation was faster: its key is the key.
-    if (!made) {
-      NEAP_CO_TRY(keys_, file_.load());
-    }
-  } else {
-    NEAP_CO_TRY(keys_, file_.load());
+  if (!check) {
+    NEAP_CO_TRY_VOID(co_await make_first_key());
+    NEAP_CO_TRY(check, co_await inner_->get({}, std::string(kCheckKey)));
   }
+  const auto envelope = check ? read_envelope(kCheckKey, check->value) : fail(Code::kNotFound, "", "");
+  auto adopted = envelope ? file_.adopt(std::string(envelope->key_id)) : Status(fail(envelope.error()));
+  if (adopted || adopted.error().code != Code::kNotFound) co_return adopted;
+  co_return fail(
+      Code::kFailedPrecondition, "secrets.key.missing",
+      fmt::format("the secrets in this store are sealed, and their key file {} is not there; put it "
+                  "back from where it is kept (a backup of the state directory has it)",
+                  file_.path()));
+}
+
+Task<Status> SealedStore::check_key() {
+  NEAP_CO_TRY_VOID(co_await find_key_file());
+  NEAP_CO_TRY(keys_, file_.load());
+  NEAP_CO_TRY(auto check, co_await inner_->get({}, std::string(kCheckKey)));
   loaded_at_ = runtime_.executor().now();
   if (!check) {
     auto first = co_await inner_->put({}, std::string(kCheckKey),

@@ -73,6 +73,8 @@ class SealedStore final : public store::Store {
   Task<Result<store::ListPage>> list_sealed(CallContext ctx, std::string prefix, store::ListOptions options);
   Result<std::string> unseal(std::string_view key, std::string_view value);
   Task<Status> check_key();
+  Task<Status> find_key_file();
+  Task<Status> make_first_key();
   Task<Status> write_check();
   Task<Result<Rewrapped>> rewrap_all();
 

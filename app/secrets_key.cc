@@ -74,13 +74,19 @@ Result<std::vector<SecretsKey>> SecretsKeyFile::load() const {
   return keys;
 }
 
-Status SecretsKeyFile::create(const std::vector<SecretsKey>& keys) const {
-  NEAP_TRY(const auto file, files_.open(path_, io::OpenMode::kCreateNew));
-  NEAP_TRY_VOID(files_.set_mode(path_, 0600));
-  NEAP_TRY_VOID(file->write_at(0, to_text(keys)));
-  NEAP_TRY_VOID(file->sync());
+Status SecretsKeyFile::propose(const SecretsKey& key) const {
+  return files_.write_file_atomic(proposal(key.id), to_text({key}), 0600);
+}
+
+Status SecretsKeyFile::adopt(const std::string& id) const {
+  const auto renamed = files_.rename(proposal(id), path_);
+  // Another server did it.
+  if (!renamed && renamed.error().code == Code::kNotFound && exists()) return ok();
+  if (!renamed) return renamed;
   return files_.sync_directory(path_.substr(0, path_.rfind('/')));
 }
+
+void SecretsKeyFile::withdraw(const std::string& id) const { (void)files_.remove(proposal(id)); }
 
 Status SecretsKeyFile::save(const std::vector<SecretsKey>& keys) const {
   // A file that load() refuses would keep the next start from every secret.

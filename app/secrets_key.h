@@ -29,10 +29,15 @@ class SecretsKeyFile {
   const std::string& path() const { return path_; }
   Result<std::vector<SecretsKey>> load() const;
   Status save(const std::vector<SecretsKey>& keys) const;
-  // Writes a file that must not exist: of two servers that start at once, one makes the key (kAlreadyExists).
-  Status create(const std::vector<SecretsKey>& keys) const;
+  // A first key comes in three steps, so that neither a crash between two of them nor another server that
+  // does the same at the time loses it: propose() writes it whole beside the file (PATH.ID), the owner of the
+  // store decides whose proposal it is to be, and adopt() gives that one the file's name (again: no error).
+  Status propose(const SecretsKey& key) const;
+  Status adopt(const std::string& id) const;  // kNotFound: neither the file nor such a proposal is there
+  void withdraw(const std::string& id) const;
 
  private:
+  std::string proposal(const std::string& id) const { return path_ + "." + id; }
   io::FileSystem& files_;
   std::string path_;
 };

@@ -113,6 +113,43 @@ TEST_F(SealedStoreTest, a_value_that_was_moved_changed_or_put_there_plain_is_nev
   EXPECT_EQ(reason(), "ok");
 }
 
+TEST_F(SealedStoreTest, a_first_start_that_is_cut_short_does_not_keep_the_next_one_out) {
+  for (const std::uint64_t room : {0, 1, 40, 80}) {  // a file of 90 bytes
+    machine_.set_disk_capacity(room);
+    EXPECT_FALSE(open()) << room;
+    EXPECT_FALSE(files().exists(kKeyFile)) << "half a key is none";
+  }
+  machine_.set_disk_capacity(1u << 20);
+  {
+    auto store = *open();
+    ASSERT_TRUE(run(store->put({}, kSecret, kPlain)));
+  }
+  // The store took the check, and the process ended before the file had its name.
+  const auto id = SecretsKeyFile::parse(files().read_file(kKeyFile).value())->front().id;
+  ASSERT_TRUE(files().rename(kKeyFile, kKeyFile + ("." + id)));
+  auto store = open();
+  ASSERT_TRUE(store) << store.error().to_string();
+  EXPECT_EQ(run((*store)->get({}, kSecret))->value().value, kPlain);
+  EXPECT_TRUE(files().exists(kKeyFile));
+}
+
+TEST_F(SealedStoreTest, servers_that_start_at_once_take_the_key_of_one_of_them) {
+  std::vector<std::unique_ptr<SealedStore>> stores;
+  TaskGroup group(machine_.runtime().executor());
+  for (int i = 0; i < 4; ++i)
+    group.spawn([](Task<Result<std::unique_ptr<SealedStore>>> opening,
+                   std::vector<std::unique_ptr<SealedStore>>& out) -> Task<void> {
+      auto opened = co_await std::move(opening);
+      EXPECT_TRUE(opened) << opened.error().to_string();
+      if (opened) out.push_back(*std::move(opened));
+    }(SealedStore::open(machine_.runtime(), std::make_unique<BorrowedStore>(disk_), kKeyFile, {}), stores));
+  world_.run_for(1min, [&] { return group.running() == 0; });
+  ASSERT_EQ(stores.size(), 4u);
+  ASSERT_TRUE(run(stores.front()->put({}, kSecret, kPlain)));
+  for (auto& store : stores) EXPECT_EQ(run(store->get({}, kSecret))->value().value, kPlain);
+  EXPECT_EQ(files().list("/state")->size(), 1u) << "what was not taken is withdrawn";
+}
+
 TEST_F(SealedStoreTest, a_store_is_opened_only_with_the_key_that_opens_it) {
   {
     auto store = *open();

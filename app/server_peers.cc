@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "neap/base/sync.h"
-#include "neap/crypto/digest.h"
 
 namespace neap::app {
 namespace {
@@ -13,7 +12,6 @@ namespace {
 constexpr std::string_view kPrefix = "/servers/", kNodes = "/node-servers/";
 constexpr std::string_view kForwarded = "Neap-Forwarded";
 constexpr Duration kAnswerWithin = 10s, kPause = 500ms;
-constexpr Duration kForwardLife = 30s;
 constexpr std::size_t kPieceBytes = 64u << 10;
 
 // Of one connection, or of the door at this server: the next one has its own.
@@ -137,32 +135,14 @@ std::string ServerPeers::server_of(const std::string& node) const {
   return known == nodes_.end() || known->second == address_ ? std::string() : known->second;
 }
 
+bool ServerPeers::is_forwarded(const io::HttpRequest& request) {
+  return !request.headers.get(kForwarded).empty();
+}
+
 Result<std::optional<auth::Identity>> ServerPeers::forwarded_by_peer(const io::HttpRequest& request) const {
-  const auto header = request.headers.get(kForwarded);
-  if (header.empty()) return std::nullopt;
-  const auto bad = [](std::string_view why) {
-    return fail(Code::kUnauthenticated, "server.forwarded",
-                fmt::format("this request claims to come from another server, and {}", why));
-  };
-  const auto dot = header.find('.');
-  if (dot == std::string_view::npos) return bad("is not signed");
-  const auto text = crypto::from_base64url(header.substr(0, dot));
-  const auto signature = crypto::from_base64url(header.substr(dot + 1));
-  if (!text || !signature || !options_.signing_key.public_key().verify(*text, *signature))
-    return bad("its signature is not one of this installation");
-  NEAP_TRY(const auto claim, parse_json(*text));
-  const auto until = parse_rfc3339(get_string(claim, "until"));
-  if (!until || deps_.runtime.clock().wall() > *until) return bad("it is too old");
-  if (get_string(claim, "target") != request.target || get_string(claim, "method") != request.method)
-    return bad("was signed for another one");
-  auth::Identity who{.user = std::string(get_string(claim, "user")),
-                     .groups = {},
-                     .node = {},
-                     .authenticated = get_bool(claim, "authenticated")};
-  if (const auto* groups = find_path(claim, {"groups"}); groups && groups->is_array())
-    for (const auto& group : groups->get_array())
-      if (group.is_string()) who.groups.emplace_back(group.get_string());
-  return who;
+  if (!is_forwarded(request)) return std::nullopt;
+  return claims_.take(request.headers.get(kForwarded), request.method, request.target, address_,
+                      deps_.runtime.clock().wall());
 }
 
 Task<void> ServerPeers::forward(io::HttpExchange& exchange, const auth::Identity& who, std::string address) {
@@ -177,16 +157,12 @@ Task<void> ServerPeers::forward(io::HttpExchange& exchange, const auth::Identity
   ask.target = from.target;
   for (const auto& [name, value] : from.headers.all())
     if (!is_own_header(name)) ask.headers.add(name, value);
-  JsonArray groups;
-  for (const auto& group : who.groups) groups.push_back(Json(group));
-  const auto text = to_text(Json{{"user", who.user},
-                                 {"authenticated", who.authenticated},
-                                 {"groups", std::move(groups)},
-                                 {"method", from.method},
-                                 {"target", from.target},
-                                 {"until", format_rfc3339(deps_.runtime.clock().wall() + kForwardLife)}});
-  ask.headers.set(kForwarded,
-                  crypto::to_base64url(text) + "." + crypto::to_base64url(options_.signing_key.sign(text)));
+  ask.headers.set(kForwarded, sign_forwarded(options_.signing_key, {.who = who,
+                                                                    .method = from.method,
+                                                                    .target = from.target,
+                                                                    .to = address,
+                                                                    .nonce = deps_.runtime.random().hex(16),
+                                                                    .at = deps_.runtime.clock().wall()}));
   if (from.headers.has("Upgrade"))
     co_await forward_stream(exchange, **client, std::move(ask));
   else

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "forwarded_claim.h"
 #include "neap/auth/auth.h"
 #include "neap/base/json.h"
 #include "neap/base/task_group.h"
@@ -36,7 +37,10 @@ class ServerPeers {
     crypto::PrivateKey signing_key;  // the installation's: what it signs comes from one of its servers
   };
   ServerPeers(Dependencies dependencies, Options options)
-      : deps_(dependencies), options_(std::move(options)), tasks_(deps_.runtime.executor()) {}
+      : deps_(dependencies),
+        options_(std::move(options)),
+        claims_(options_.signing_key.public_key()),
+        tasks_(deps_.runtime.executor()) {}
 
   Task<Status> announce(std::string address);
   Task<void> withdraw();
@@ -54,7 +58,9 @@ class ServerPeers {
   // Hands a request over to the server at `address`, as of `who`, and its answer back, an upgraded stream
   // included.
   Task<void> forward(io::HttpExchange& exchange, const auth::Identity& who, std::string address);
-  // Who a request is from that another server forwarded; nothing for any other request. kUnauthenticated.
+  static bool is_forwarded(const io::HttpRequest& request);
+  // Who a request is from that another server forwarded, asked once; nothing for any other request. Errors of
+  // ForwardedClaimDesk.
   Result<std::optional<auth::Identity>> forwarded_by_peer(const io::HttpRequest& request) const;
 
   // Up to kLedgerPage entries of a ledger from that sequence on, from the first server that has some.
@@ -65,6 +71,8 @@ class ServerPeers {
 
   Dependencies deps_;
   Options options_;
+  // What it has seen is no state of the answer.
+  mutable ForwardedClaimDesk claims_;
   std::string address_;
   std::map<std::string, std::unique_ptr<io::HttpClient>> clients_;
   std::map<std::string, std::string, std::less<>> nodes_;  // address of the server that has it, by node

@@ -21,8 +21,7 @@ Task<void> ServerProcess::Impl::serve_node(io::HttpExchange& exchange, const aut
 Task<bool> ServerProcess::Impl::forward_stream(io::HttpExchange& exchange, const auth::Identity& who,
                                                const auth::Attributes& what) {
   // Forwarded once: where it is not here either, it is nowhere.
-  if (const auto forwarded = peers->forwarded_by_peer(exchange.request()); !forwarded || *forwarded)
-    co_return false;
+  if (ServerPeers::is_forwarded(exchange.request())) co_return false;
   const auto object = co_await admin_client->get(
       exchange.context(), client::TypedClient<api::Allocation>::path(what.namespace_, what.name));
   const auto allocation =

@@ -259,6 +259,27 @@ TEST_F(NodeStreamsTest, work_on_protected_data_shows_its_log_to_named_users_only
   EXPECT_EQ(recorded(), (std::vector<std::string>{"crossing L2 7", "refusal L2 -1", "refusal L1 -1"}));
 }
 
+TEST_F(NodeStreamsTest, a_followed_log_ends_when_the_rule_that_allowed_it_goes) {
+  run(node_, learn({rule("L2", "log/alice")}));
+  relay_->start();
+  write_log("one\n");
+  found_->intent.level = api::DataLevel::kL2;
+  std::string out;
+  TaskGroup reading(hq_.runtime().executor());
+  reading.spawn(read_into({.user = "alice", .follow = true}, {}, out));
+  world_.run_for(3s);
+  EXPECT_EQ(out, "one\n");
+  run(node_, [](client::FakeResourceClient& client) -> Task<void> {
+    EXPECT_TRUE(co_await client.remove({}, {"neap.dev", "v1", "datapolicies", "default", "p", ""}, {}));
+  }(node_client_));
+  world_.run_for(12s);
+  write_log("one\nsecret\n");
+  world_.run_for(5s);
+  EXPECT_EQ(reading.running(), 0u);
+  EXPECT_EQ(out.find("secret"), std::string::npos) << out;
+  EXPECT_EQ(recorded(), (std::vector<std::string>{"crossing L2 4", "refusal L2 -1"}));
+}
+
 TEST_F(NodeStreamsTest, work_on_protected_data_is_entered_by_named_users_only) {
   run(node_, learn({rule("L2", "log/alice"), rule("L2", "exec/bob"), rule("L1", "exec/bob")}));
   relay_->start();

@@ -85,6 +85,7 @@ class CommandSession {
   Task<void> take(io::ChannelMessage message);
   Task<void> watch_program();
   Task<void> watch_silence();
+  Task<void> watch_link();
   // The first word counts.
   void end(std::string how, Status status = ok(), int exit_code = 0);
   MonoTime now() const { return answer_.executor().now(); }
@@ -99,7 +100,7 @@ class CommandSession {
   std::string how_;
   Status status_;
   int exit_code_ = 0;
-  bool has_exited_ = false, is_gone_ = false;
+  bool has_exited_ = false, is_gone_ = false, is_feeding_ = false;
   int pumps_ = 0;
   std::uint64_t bytes_in_ = 0;
   MonoTime last_byte_{};
@@ -218,7 +219,9 @@ Task<void> CommandSession::take(io::ChannelMessage message) {
   if (message.channel == Channel::kInput && program_.input) {
     bytes_in_ += message.bytes.size();
     // A program that closed its input is not told about it any more; it still runs.
+    is_feeding_ = true;
     if (!co_await program_.input->write_all(tasks_.context(), message.bytes)) program_.input.reset();
+    is_feeding_ = false;
   } else if (message.channel == Channel::kEnd && message.bytes == std::string(1, char(Channel::kInput))) {
     if (program_.input) (void)co_await program_.input->shutdown_write();
     program_.input.reset();
@@ -253,6 +256,7 @@ Task<void> CommandSession::watch_program() {
 }
 
 Task<void> CommandSession::watch_silence() {
+  static_assert(kPolicyCheck <= CrossingMeter::kUnrecordedTime);
   while (!ended_.is_set()) {
     const auto end_of_patience = last_byte_ + answer_.options.session_idle;
     if (now() >= end_of_patience) {
@@ -263,8 +267,23 @@ Task<void> CommandSession::watch_silence() {
     }
     // What crossed and is not on record yet is not left waiting for the next byte.
     (void)co_await meter_.settle(false);
-    const auto next = std::min(end_of_patience, now() + CrossingMeter::kUnrecordedTime);
+    if (auto still = co_await check_still_permitted(answer_); !still) {
+      end("not permitted any more", std::move(still));
+      co_return;
+    }
+    const auto next = std::min(end_of_patience, now() + kPolicyCheck);
     if (!co_await sleep_until(answer_.executor(), tasks_.context(), next)) co_return;
+  }
+}
+
+// While the program takes nothing, nobody reads the link and sees its end: a sign of life finds it.
+Task<void> CommandSession::watch_link() {
+  while (co_await sleep_for(answer_.executor(), tasks_.context(), kPolicyCheck)) {
+    if (!is_feeding_ || co_await link_.write(tasks_.context(), Channel::kOutput, {})) continue;
+    is_gone_ = true;
+    end("user left");
+    left_.set();
+    co_return;
   }
 }
 
@@ -280,6 +299,7 @@ void CommandSession::spawn_tasks() {
   }
   tasks_.spawn(take_input());
   tasks_.spawn(watch_silence());
+  tasks_.spawn(watch_link());
 }
 
 Task<Status> CommandSession::run(CallContext ctx) {

@@ -14,7 +14,12 @@ Task<Status> copy(CallContext ctx, StreamAnswer& answer, CrossingMeter& meter) {
       answer.deps.runtime.files(), answer.subject.directory,
       {.tail_lines = ask.tail_lines, .since = ask.since, .with_times = ask.with_times});
   bool said = false;
+  auto check_at = answer.executor().now() + kPolicyCheck;
   for (;;) {
+    if (answer.executor().now() >= check_at) {
+      NEAP_CO_TRY_VOID(co_await check_still_permitted(answer));
+      check_at = answer.executor().now() + kPolicyCheck;
+    }
     const auto now = answer.deps.find(ask.namespace_, ask.name);
     const bool is_over = !now || now->has_ended;  // asked first: what comes after the end is read below
     auto piece = co_await answer.deps.runtime.offload([&reader] { return reader.next(); });

@@ -34,6 +34,7 @@ class PortSession {
   Task<void> copy_out(io::Stream& from);
   Task<void> watch_for_leaving();
   Task<void> watch_silence();
+  Task<bool> check_rule();
   void side_ended() {
     if (++sides_ended_ == 2) end("closed");
   }
@@ -50,7 +51,7 @@ class PortSession {
   std::string how_;
   std::uint64_t bytes_in_ = 0;
   int sides_ended_ = 0;
-  MonoTime last_byte_{};
+  MonoTime last_byte_{}, next_check_{};
   Event ended_;
   TaskGroup tasks_;
 };
@@ -115,8 +116,18 @@ Task<void> PortSession::watch_silence() {
     if (now() >= last_byte_ + answer_.options.session_idle) end("idle");
     if (ended_.is_set()) co_return;
     (void)co_await meter_.settle(false);
+    if (!co_await check_rule()) co_return;
     if (!co_await sleep_for(answer_.executor(), tasks_.context(), kAliveInterval)) co_return;
   }
+}
+
+// False: it was the rule's end.
+Task<bool> PortSession::check_rule() {
+  if (now() < next_check_) co_return true;
+  next_check_ = now() + kPolicyCheck;
+  if (co_await check_still_permitted(answer_)) co_return true;
+  end("not permitted any more");
+  co_return false;
 }
 
 Task<void> PortSession::watch_for_leaving() {
@@ -130,7 +141,7 @@ Task<Status> PortSession::hold(CallContext ctx) {
   tasks_.spawn(watch_for_leaving());
   while (is_running() && !ended_.is_set())
     if (const auto waited = co_await ended_.wait(ctx.with_deadline(now() + kAliveInterval));
-        !waited && waited.error().code == Code::kCancelled)
+        (!waited && waited.error().code == Code::kCancelled) || !co_await check_rule())
       break;
   co_await tasks_.stop();
   co_return ok();

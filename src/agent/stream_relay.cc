@@ -58,6 +58,17 @@ Task<Result<WorkSubject>> permitted(const StreamRelay::Dependencies& deps, const
 
 }  // namespace
 
+Task<Status> check_still_permitted(const StreamAnswer& answer) {
+  const auto& [deps, intent] = std::tie(answer.deps, answer.subject.intent);
+  auto allowed = deps.gate.permit_view(intent, answer.server_site, answer.ask.user);
+  if (allowed) co_return ok();
+  auto recorded = co_await deps.gate.record_refusal(
+      intent, answer.server_site,
+      fmt::format("user {}, {} under way: {}", answer.ask.user, answer.ask.kind, allowed.error().message));
+  if (!recorded) deps.log.error("a refusal is not on record", {telemetry::Field(recorded.error())});
+  co_return fail(std::move(allowed).error());
+}
+
 std::string head_line(const Status& status) {
   JsonObject head{{"status", status ? 200 : http_status(status.error().code)}};
   if (!status) {

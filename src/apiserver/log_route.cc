@@ -6,6 +6,7 @@
 
 #include "internal/front.h"
 #include "internal/pod_view.h"
+#include "internal/session_bridge.h"
 
 namespace neap::apiserver {
 namespace {
@@ -97,10 +98,17 @@ Task<void> Front::stream_log(io::HttpExchange& exchange, const Request& request,
   head.headers.set("Cache-Control", "no-cache, private");
   if (!co_await exchange.start(std::move(head))) co_return;
   std::string piece;
+  const auto& executor = rest_.dependencies().runtime.executor();
+  auto check_at = executor.now() + kSessionCheck;
   for (std::uint64_t left = asked.bytes_max; left > 0; left -= piece.size()) {
     piece.clear();
-    const auto n = co_await (*stream)->read_some(exchange.context(), piece);
     // Without the end of the chunked body the client knows that there was more.
+    if (executor.now() >= check_at) {
+      if (!co_await check_session(request)) co_return;
+      check_at = executor.now() + kSessionCheck;
+    }
+    const auto n = co_await (*stream)->read_some(exchange.context().with_deadline(check_at), piece);
+    if (!n && n.error().code == Code::kDeadlineExceeded && executor.now() >= check_at) continue;
     if (!n) co_return;
     if (*n == 0) break;
     if (piece.size() > left) piece.resize(left);

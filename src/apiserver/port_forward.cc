@@ -37,24 +37,29 @@ Task<void> copy(CallContext ctx, io::Stream& from, io::Stream& to, CancelSource&
 class PortForward {
  public:
   PortForward(io::Runtime& runtime, SessionSource& source, SessionQuery query,
-              std::unique_ptr<io::Stream> transport)
+              std::unique_ptr<io::Stream> transport, SessionCheck still_allowed)
       : runtime_(runtime),
         source_(source),
         query_(std::move(query)),
         connection_(runtime, std::move(transport), {}),
-        tasks_(runtime.executor()) {}
+        still_allowed_(std::move(still_allowed)),
+        tasks_(runtime.executor()),
+        forwards_(runtime.executor()) {}
 
   Task<void> run(CallContext ctx, std::unique_ptr<io::Stream> allowed) {
     CancelSource over(ctx.cancel);
     const auto inner = ctx.with_cancel(over.token());
     tasks_.spawn(serve(inner, over));
     tasks_.spawn(watch(inner, *allowed, over));
+    tasks_.spawn(keep_alive(inner, over));
+    tasks_.spawn(keep_asking(inner, over));
     for (;;) {
       auto stream = co_await connection_.accept(inner);
       if (!stream || !*stream) break;
       co_await take(inner, *std::move(stream));
     }
     over.cancel();
+    co_await forwards_.stop();
     (void)co_await connection_.go_away(CallContext{}.with_deadline(runtime_.executor().now() + kGoodbye));
     allowed->close();
     co_await tasks_.stop();
@@ -71,11 +76,29 @@ class PortForward {
     (void)co_await allowed.read_some(std::move(ctx), ignored, 1024);
     over.cancel();
   }
+  Task<void> keep_alive(CallContext ctx, CancelSource& over) {
+    while (co_await sleep_for(runtime_.executor(), ctx, kSessionCheck))
+      if (!co_await connection_.ping(ctx)) break;
+    over.cancel();
+  }
+  // The connections are told why, then the client goes.
+  Task<void> keep_asking(CallContext ctx, CancelSource& over) {
+    while (co_await sleep_for(runtime_.executor(), ctx, kSessionCheck)) {
+      const auto still = co_await still_allowed_();
+      if (still || ctx.cancel.is_cancelled()) continue;
+      refused_ = still.error().message;
+      co_await forwards_.stop();
+      break;
+    }
+    over.cancel();
+  }
   Task<void> take(CallContext ctx, std::unique_ptr<io::SpdyStream> stream) {
     const auto type = std::string(stream->header("streamtype"));
     const auto id = std::string(stream->header("requestid"));
     const bool is_known = type == "error" || type == "data";
-    if (!is_known || (pairs_.size() >= kUnpairedMax && !pairs_.contains(id))) {
+    // Nobody reads what a client says there, and it must not fill up and hold the connection.
+    if (type == "error") stream->close();
+    if (!is_known || !refused_.empty() || (pairs_.size() >= kUnpairedMax && !pairs_.contains(id))) {
       (void)co_await stream->reset(ctx);
       co_return;
     }
@@ -83,13 +106,13 @@ class PortForward {
     (type == "data" ? pair.data : pair.error) = std::move(stream);
     if (!pair.data || !pair.error) co_return;
     // A client that resets what it opened makes room for more streams, not for more connections to the node.
-    if (tasks_.running() >= kForwardsMax) {
+    if (forwards_.running() >= kForwardsMax) {
       (void)co_await pair.data->reset(ctx);
       (void)co_await pair.error->reset(ctx);
       pairs_.erase(id);
       co_return;
     }
-    tasks_.spawn(forward(ctx, std::move(pair)));
+    forwards_.spawn(forward(forwards_.context(), std::move(pair)));
     pairs_.erase(id);
   }
   Task<void> forward(CallContext ctx, Pair pair) {
@@ -114,6 +137,9 @@ class PortForward {
       failed.cancel();
       co_await sides.stop();
     }
+    if (!refused_.empty())
+      (void)co_await pair.error->write_all(CallContext{}.with_deadline(runtime_.executor().now() + kGoodbye),
+                                           "the session was ended: " + refused_);
     (void)co_await pair.data->shutdown_write();
     (void)co_await pair.error->shutdown_write();
   }
@@ -129,15 +155,18 @@ class PortForward {
   SessionSource& source_;
   SessionQuery query_;
   io::SpdyConnection connection_;
+  SessionCheck still_allowed_;
+  std::string refused_;  // why the session is ended
   std::map<std::string, Pair> pairs_;
-  TaskGroup tasks_;
+  TaskGroup tasks_, forwards_;
 };
 
 }  // namespace
 
 Task<void> forward_ports(CallContext ctx, io::Runtime& runtime, SessionSource& source, SessionQuery query,
-                         std::unique_ptr<io::Stream> allowed, std::unique_ptr<io::Stream> transport) {
-  PortForward session(runtime, source, std::move(query), std::move(transport));
+                         std::unique_ptr<io::Stream> allowed, std::unique_ptr<io::Stream> transport,
+                         SessionCheck still_allowed) {
+  PortForward session(runtime, source, std::move(query), std::move(transport), std::move(still_allowed));
   co_await session.run(std::move(ctx), std::move(allowed));
 }
 

@@ -37,6 +37,7 @@ class WebSocketClient final : public CommandClient {
     message += bytes;
     co_return co_await socket_.write(std::move(ctx), message);
   }
+  Task<Status> keep_alive(CallContext ctx) override { return socket_.ping(std::move(ctx)); }
   Task<void> finish(CallContext ctx) override { (void)co_await socket_.close(std::move(ctx), 1000, {}); }
 
  private:
@@ -78,6 +79,7 @@ class SpdyClient final : public CommandClient {
     if (it == streams_.end()) co_return ok();  // not asked for
     co_return co_await it->second->write_all(std::move(ctx), bytes);
   }
+  Task<Status> keep_alive(CallContext ctx) override { return connection_.ping(std::move(ctx)); }
   Task<void> finish(CallContext ctx) override {
     for (const auto& [channel, stream] : streams_) (void)co_await stream->shutdown_write();
     (void)co_await connection_.go_away(std::move(ctx));
@@ -98,6 +100,8 @@ class SpdyClient final : public CommandClient {
       const auto name = (*stream)->header("streamtype");
       for (const auto& [channel, wanted] : wanted_)
         if (wanted == name && !streams_.contains(channel)) {
+          // What a client sends where nothing is awaited from it must not fill up and hold the connection.
+          if (channel != Channel::kInput && channel != Channel::kResize) (*stream)->close();
           streams_[channel] = *std::move(stream);
           break;
         }
@@ -128,14 +132,17 @@ class SpdyClient final : public CommandClient {
   Notifier streams_changed_;
 };
 
-std::string lost_status(const Error& error) {
+std::string failure_status(std::string_view reason, int code, const std::string& message) {
   return to_text(JsonObject{{"kind", "Status"},
                             {"apiVersion", "v1"},
                             {"metadata", JsonObject()},
                             {"status", "Failure"},
-                            {"reason", "InternalError"},
-                            {"message", "the session broke off: " + error.message},
-                            {"code", 500}});
+                            {"reason", reason},
+                            {"message", message},
+                            {"code", code}});
+}
+std::string lost_status(const Error& error) {
+  return failure_status("InternalError", 500, "the session broke off: " + error.message);
 }
 
 Task<void> take_input(CallContext ctx, CommandClient& client, io::ChannelStream& node, CancelSource& gone,
@@ -143,6 +150,23 @@ Task<void> take_input(CallContext ctx, CommandClient& client, io::ChannelStream&
   co_await client.pump_to(std::move(ctx), node);
   gone.cancel();
   left.set();
+}
+
+Task<void> keep_alive(CallContext ctx, Executor& executor, CommandClient& client, CancelSource& gone) {
+  while (co_await sleep_for(executor, ctx, kSessionCheck))
+    if (!co_await client.keep_alive(ctx)) break;
+  gone.cancel();
+}
+
+Task<void> keep_asking(CallContext ctx, Executor& executor, SessionCheck still_allowed,
+                       std::optional<Error>& refused, CancelSource& gone) {
+  while (co_await sleep_for(executor, ctx, kSessionCheck)) {
+    const auto still = co_await still_allowed();
+    if (still || ctx.cancel.is_cancelled()) continue;
+    refused = still.error();
+    break;
+  }
+  gone.cancel();
 }
 
 }  // namespace
@@ -156,13 +180,17 @@ std::unique_ptr<CommandClient> make_spdy_client(io::Runtime& runtime, std::uniqu
   return std::make_unique<SpdyClient>(runtime, std::move(stream), channels);
 }
 
-Task<void> bridge_command(CallContext ctx, io::Runtime& runtime, CommandClient& client, io::Stream& node) {
+Task<void> bridge_command(CallContext ctx, io::Runtime& runtime, CommandClient& client, io::Stream& node,
+                          SessionCheck still_allowed) {
   io::ChannelStream channels(runtime.executor(), node);
   TaskGroup tasks(runtime.executor());
   CancelSource gone(ctx.cancel);
   Event left(runtime.executor());
   const auto inner = ctx.with_cancel(gone.token());
+  std::optional<Error> refused;
   tasks.spawn(take_input(tasks.context(), client, channels, gone, left));
+  tasks.spawn(keep_alive(tasks.context(), runtime.executor(), client, gone));
+  tasks.spawn(keep_asking(tasks.context(), runtime.executor(), std::move(still_allowed), refused, gone));
   bool has_status = false;
   for (;;) {
     auto message = co_await channels.read(inner);
@@ -174,9 +202,15 @@ Task<void> bridge_command(CallContext ctx, io::Runtime& runtime, CommandClient& 
       break;
     }
     has_status = has_status || (*message)->channel == Channel::kStatus;
+    // Only a sign of life of the node's.
+    if ((*message)->bytes.empty() && (*message)->channel == Channel::kOutput) continue;
     if (!co_await client.write(inner, (*message)->channel, (*message)->bytes)) break;
   }
   const auto soon = CallContext{}.with_deadline(runtime.executor().now() + kGoodbye);
+  if (refused && !has_status)
+    (void)co_await client.write(
+        soon, Channel::kStatus,
+        failure_status("Forbidden", 403, "the session was ended: " + refused->message));
   if (!left.is_set()) {
     co_await client.finish(soon);
     (void)co_await left.wait(soon);

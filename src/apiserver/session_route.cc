@@ -116,6 +116,21 @@ bool Front::is_session(const auth::Attributes& what) const {
          (what.subresource == "exec" || what.subresource == "attach" || what.subresource == "portforward");
 }
 
+// Whether who is within would still be let in.
+Task<Status> Front::check_session(const Request& request) {
+  const auto decision = rest_.dependencies().authorizer.authorize(request.who, request.what);
+  if (decision.allowed) {
+    if (request.who.uid.empty()) co_return ok();
+    auto valid = co_await rest_.check_token_objects({}, request.who);
+    // A store that is away for a while is no reason.
+    if (valid || valid.error().code != Code::kUnauthenticated) co_return ok();
+    co_return valid;
+  }
+  auto refusal = forbidden(request.who, request.what, decision.reason).error();
+  co_await rest_.audit(request, 403, "session ended: " + refusal.message);
+  co_return fail(std::move(refusal));
+}
+
 Task<void> Front::handle_session(io::HttpExchange& exchange, Request request) {
   // Whoever enters work changes it, also where the client's WebSocket begins as a GET: read rights are not
   // enough.
@@ -145,18 +160,19 @@ Task<void> Front::handle_session(io::HttpExchange& exchange, Request request) {
   auto stream = co_await exchange.upgrade(std::move(upgrade->headers));
   if (!stream) co_return;
   auto& runtime = rest_.dependencies().runtime;
+  const SessionCheck still_allowed = [this, &request] { return check_session(request); };
   if (is_port_forward) {
     auto transport = upgrade->is_websocket ? io::make_websocket_stream(std::make_unique<io::WebSocket>(
                                                  runtime, *std::move(stream), io::WebSocket::Options{}))
                                            : *std::move(stream);
     co_await forward_ports(exchange.context(), runtime, *sessions_, std::move(asked->query), *std::move(node),
-                           std::move(transport));
+                           std::move(transport), still_allowed);
     co_return;
   }
   const auto client = upgrade->is_websocket
                           ? make_websocket_client(runtime, *std::move(stream), upgrade->has_end)
                           : make_spdy_client(runtime, *std::move(stream), asked->channels);
-  co_await bridge_command(exchange.context(), runtime, *client, **node);
+  co_await bridge_command(exchange.context(), runtime, *client, **node, still_allowed);
 }
 
 }  // namespace neap::apiserver

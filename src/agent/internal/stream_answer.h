@@ -25,6 +25,11 @@ struct StreamAnswer {
 // How long who reads may take to close once there is nothing more to read.
 inline constexpr Duration kGoodbye = 5s;
 
+// How often it is asked again whether the data's policies still let the user see or reach the work.
+inline constexpr Duration kPolicyCheck = 10s;
+// The rule may have gone since the answer began; such a refusal is on record.
+Task<Status> check_still_permitted(const StreamAnswer& answer);
+
 // The first line of an answer: 200, or the error.
 std::string head_line(const Status& status);
 // Answers with the error alone. `ctx` says how long the reader may take to take it.

@@ -66,6 +66,7 @@ class Front {
   // session_route.cc
   bool is_session(const auth::Attributes& what) const;
   Task<void> handle_session(io::HttpExchange& exchange, Request request);
+  Task<Status> check_session(const Request& request);
   Task<Outcome<Request>> read_request(io::HttpExchange& exchange, RequestInfo info, auth::Identity who);
   Task<Outcome<Json>> read_body(io::HttpExchange& exchange, const Request& request);
   Task<void> send_failure(io::HttpExchange& exchange, const Failure& failure, const Request& request);

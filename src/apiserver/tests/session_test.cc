@@ -168,6 +168,120 @@ TEST_F(SessionTest, a_client_that_goes_ends_the_session_on_the_node) {
   EXPECT_TRUE(source.asked.at(0).kind == SessionQuery::Kind::kAttach);
 }
 
+// Takes nothing of what it is sent, as a program that does not read its input.
+Task<void> take_nothing(io::Runtime& runtime, io::Stream& stream, SessionQuery) {
+  while (!stream.has_ended() && co_await sleep_for(runtime.executor(), {}, 1s))
+    if (!co_await io::ChannelStream(runtime.executor(), stream).write({}, Channel::kOutput, {})) co_return;
+}
+
+TEST_F(SessionTest, a_client_that_goes_while_its_input_is_stuck_ends_the_session) {
+  source.node = take_nothing;
+  for (const bool is_spdy : {false, true}) {
+    world.run([](World& w, bool by_spdy) -> Task<void> {
+      const auto target = kPod + "exec?command=a&stdin=true&stdout=true";
+      auto stream = co_await w.http().upgrade(
+          {}, by_spdy ? spdy(target, "v4.channel.k8s.io") : websocket(target, "v5.channel.k8s.io"));
+      EXPECT_TRUE(stream);
+      if (!stream) co_return;
+      const auto soon = CallContext{}.with_deadline(w.runtime().executor().now() + 5s);
+      // More than all buffers on the way hold.
+      const std::string much(64u << 10, 'x');
+      if (by_spdy) {
+        io::SpdyWriter writer;
+        std::string wire = writer.syn_stream(1, {{"streamtype", "error"}}, false) +
+                           writer.syn_stream(3, {{"streamtype", "stdin"}}, false) +
+                           writer.syn_stream(5, {{"streamtype", "stdout"}}, false);
+        for (int i = 0; i < 64; ++i) wire += writer.data(3, much, false);
+        EXPECT_FALSE(co_await (*stream)->write_all(soon, wire)) << "it is stuck";
+      } else {
+        io::WebSocket socket(w.runtime(), *std::move(stream), {.role = io::WebSocketRole::kClient});
+        Status sent = ok();
+        for (int i = 0; i < 64 && sent; ++i) sent = co_await socket.write(soon, std::string(1, '\0') + much);
+        EXPECT_FALSE(sent) << "it is stuck";
+        socket.abort();
+        co_return;
+      }
+      (*stream)->close();
+    }(world, is_spdy));
+    EXPECT_EQ(source.ended, int(is_spdy)) << "not noticed yet";
+    world.settle(2 * 15s + 10s);
+    EXPECT_EQ(source.ended, 1 + int(is_spdy)) << (is_spdy ? "SPDY" : "WebSocket");
+  }
+}
+
+TEST_F(SessionTest, what_a_client_sends_on_streams_that_nobody_reads_does_not_hold_up_the_rest) {
+  world.run([](World& w) -> Task<void> {
+    auto stream = co_await w.http().upgrade(
+        {}, spdy(kPod + "exec?command=tr&stdin=true&stdout=true", "v4.channel.k8s.io"));
+    EXPECT_TRUE(stream);
+    if (!stream) co_return;
+    io::SpdyWriter writer;
+    io::SpdyReader reader;
+    std::string wire = writer.syn_stream(1, {{"streamtype", "error"}}, false) +
+                       writer.syn_stream(3, {{"streamtype", "stdin"}}, false) +
+                       writer.syn_stream(5, {{"streamtype", "stdout"}}, false);
+    for (int i = 0; i < 16; ++i)
+      wire += writer.data(1, std::string(64u << 10, 'e'), false) +
+              writer.data(5, std::string(64u << 10, 'o'), false);
+    wire += writer.data(3, "hello", true);
+    const auto soon = CallContext{}.with_deadline(w.runtime().executor().now() + 20s);
+    EXPECT_TRUE(co_await (*stream)->write_all(soon, wire));
+    std::string got;
+    for (const auto& frame : co_await read_frames(
+             w, **stream, reader, [](const auto& f) { return f.type == io::SpdyType::kGoAway; }))
+      if (frame.type == io::SpdyType::kData && frame.stream == 5) got += frame.data;
+    EXPECT_EQ(got, "HELLO");
+  }(world));
+}
+
+TEST_F(SessionTest, a_right_that_is_taken_away_ends_the_session_and_says_why) {
+  const auto rbac = [](std::string kind) {
+    return "/apis/rbac.authorization.k8s.io/v1/namespaces/default/" + kind;
+  };
+  ASSERT_EQ(world
+                .post(rbac("roles"), R"({"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role",
+    "metadata":{"name":"enter"},"rules":[{"verbs":["create"],"apiGroups":[""],"resources":["pods/exec"]}]})")
+                .status,
+            201);
+  ASSERT_EQ(world
+                .post(rbac("rolebindings"), R"({"apiVersion":"rbac.authorization.k8s.io/v1",
+    "kind":"RoleBinding","metadata":{"name":"enter"},
+    "roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"enter"},
+    "subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"alice"}]})")
+                .status,
+            201);
+  world.settle(1s);
+  world.run([](SessionTest& test, std::string binding) -> Task<void> {
+    auto request = websocket(kPod + "exec?command=a&stdin=true&stdout=true", "v5.channel.k8s.io");
+    request.headers.set("Authorization", "Bearer alice");
+    auto stream = co_await test.world.http().upgrade({}, std::move(request));
+    EXPECT_TRUE(stream) << stream.error().to_string();
+    if (!stream) co_return;
+    auto& runtime = test.world.runtime();
+    io::WebSocket socket(runtime, *std::move(stream), {.role = io::WebSocketRole::kClient});
+    using namespace std::string_literals;
+    EXPECT_TRUE(co_await socket.write({}, "\0one"s));
+    EXPECT_EQ((co_await socket.read({})).value().value(), "\1ONE");
+    io::HttpRequest revoke;
+    revoke.method = "DELETE";
+    revoke.target = std::move(binding);
+    revoke.headers.set("Authorization", "Bearer admin");
+    EXPECT_EQ((co_await test.world.http().call({}, std::move(revoke)))->status, 200);
+    const auto within = CallContext{}.with_deadline(runtime.executor().now() + 20s);
+    const auto last = co_await socket.read(within);
+    EXPECT_TRUE(last && *last) << "within two checks";
+    if (!last || !*last) co_return;
+    EXPECT_EQ((*last)->front(), '\3');
+    EXPECT_NE((*last)->find("the session was ended: "), std::string::npos) << **last;
+    EXPECT_NE((*last)->find("alice"), std::string::npos) << **last;
+    const auto end = co_await socket.read(within);
+    EXPECT_TRUE(end && !*end);
+  }(*this, rbac("rolebindings/enter")));
+  world.settle(10s);
+  EXPECT_EQ(source.ended, 1);
+  EXPECT_EQ(world.audit().back().status, 403);
+}
+
 TEST_F(SessionTest, a_node_that_is_lost_is_said_in_the_status) {
   source.node = [](io::Runtime&, io::Stream&, SessionQuery) -> Task<void> { co_return; };
   world.run([](World& w) -> Task<void> {

@@ -9,6 +9,7 @@ namespace neap::app {
 namespace {
 
 constexpr std::size_t kShipmentEntriesMax = 1000;
+constexpr std::size_t kReadBackEntries = 4096;
 constexpr Bytes kListingBytesMax{8 << 20};
 constexpr std::size_t kLedgerIdMax = 64;
 constexpr std::ptrdiff_t kLedgersOfNodeMax = 100;
@@ -25,6 +26,12 @@ BlobFacts facts_from(const Json& entry) {
           .team = std::string(get_string(entry, "team")),
           .model = std::string(get_string(entry, "model")),
           .owner = std::string(get_string(entry, "owner"))};
+}
+
+// Calls of the API are most of what is recorded, and say nothing about blobs. Written by app/audit_events.cc,
+// with the type first; a call that a node shipped before shipments were checked counts in its sequence.
+bool may_teach(std::string_view body) {
+  return !body.starts_with("{\"type\":\"api\"") || body.contains("\"shippedBy\"");
 }
 
 bool may_be_shipped(std::string_view type) {
@@ -44,7 +51,12 @@ void Border::learn_crossing(const Json& entry) {
     if ((known.*field).empty()) known.*field = std::move(said.*field);
 }
 
+// An older entry must not have the last word.
 void Border::learn(const Json& entry) {
+  restore_ == Restore::kDone ? learn_now(entry) : unlearnt_.push_back(entry);
+}
+
+void Border::learn_now(const Json& entry) {
   const auto type = get_string(entry, "type");
   const bool is_own = !entry.is_object() || !entry.get_object().contains("shippedBy");
   if (type == "crossing" && get_string(entry, "to") == site_) learn_crossing(entry);
@@ -58,14 +70,33 @@ void Border::learn(const Json& entry) {
         std::uint64_t(get_int(entry, "shippedSequence")) + 1;
 }
 
-Task<Status> Border::restore() {
-  for (std::uint64_t at = 0; at < deps_.audit.size();) {
-    NEAP_CO_TRY(const auto entries, co_await deps_.audit.read(at, 1000));
-    if (entries.empty()) break;
-    for (const auto& entry : entries) learn(entry.body);
-    at = entries.back().sequence + 1;
+Task<Status> Border::restore(CallContext ctx) {
+  auto done = co_await read_back(std::move(ctx));
+  if (done)
+    for (const auto& entry : std::exchange(unlearnt_, {})) learn_now(entry);
+  restore_ = done ? Restore::kDone : Restore::kFailed;
+  restored_.notify_all();
+  co_return done;
+}
+
+Task<Status> Border::read_back(CallContext ctx) {
+  const auto size = deps_.audit.size();
+  for (std::uint64_t at = 0; at < size;) {
+    NEAP_CO_TRY_VOID(ctx.check(deps_.runtime.executor().now()));
+    NEAP_CO_TRY(const auto page, co_await deps_.audit.select(at, kReadBackEntries, may_teach));
+    for (const auto& entry : page.entries) learn_now(entry.body);
+    at = page.next;
   }
   co_return ok();
+}
+
+Task<Status> Border::restored() {
+  while (restore_ == Restore::kUnderWay)
+    NEAP_CO_TRY_VOID(co_await restored_.wait({}, restored_.generation()));
+  if (restore_ == Restore::kDone) co_return ok();
+  co_return fail(Code::kUnavailable, "audit.restore",
+                 "the audit ledger could not be read, so nothing is known of what may leave; restart the "
+                 "server, or restore it from a backup");
 }
 
 Task<Status> Border::append(Json entry) {
@@ -93,6 +124,7 @@ Task<Status> Border::describe_blob(std::string digest, BlobFacts facts) {
 }
 
 Task<Status> Border::describe_push(std::string digest, BlobFacts facts) {
+  NEAP_CO_TRY_VOID(co_await restored());
   if (const auto known = blobs_.find(digest);
       known != blobs_.end() && known->second.project != facts.project) {
     const auto said = facts.level;
@@ -103,6 +135,7 @@ Task<Status> Border::describe_push(std::string digest, BlobFacts facts) {
 }
 
 Task<Status> Border::take_offered_level(std::string digest, api::DataLevel offered, bool was_here) {
+  NEAP_CO_TRY_VOID(co_await restored());
   auto facts = facts_of(digest);
   const bool is_known = was_here || blobs_.contains(digest);
   facts.level = is_known ? std::min(facts.level, offered) : offered;
@@ -159,6 +192,7 @@ dataguard::Place Border::place_of(const std::string& name) const {
 
 Task<Result<dataguard::ExportPermit>> Border::permit_download(std::string digest, std::string node,
                                                               std::string repository) {
+  NEAP_CO_TRY_VOID(co_await restored());
   const auto facts = facts_in(digest, repository);
   const auto* who = deps_.state.find<api::Node>("", node);
   const auto destination = who ? who->spec.site : std::string("unknown");
@@ -259,6 +293,7 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
     co_return fail(Code::kUnavailable, "audit.shipment.node",
                    fmt::format("node \"{}\" is not known here (yet); send the entries again", node));
   const std::string site = who->spec.site;
+  NEAP_CO_TRY_VOID(co_await restored());
   // The node may have shipped to another server before.
   if (deps_.stream) NEAP_CO_TRY_VOID(co_await deps_.stream->catch_up({}));
   // A node that was set up anew under its name counts from the beginning again.

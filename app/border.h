@@ -3,7 +3,9 @@
 //
 // 1. A blob leaves to another site only with an ExportPermit for its level; unknown blobs count as L2.
 // 2. Every crossing and refusal is an audit entry; a crossing's bytes become a bill line.
-// 3. Levels and attribution of blobs are read back from the ledger at start.
+// 3. Levels and attribution of blobs are read back from the ledger at start; until they are, whoever asks
+// what
+//    may go or says what a blob is waits.
 // 4. Nodes may call a blob stricter than it is known to be, never laxer; attribution they may only fill in.
 #pragma once
 
@@ -36,9 +38,13 @@ class Border {
     const controllers::ClusterState& state;
     telemetry::Logger& log;
   };
-  Border(Dependencies deps, std::string site) : deps_(deps), site_(std::move(site)) {}
+  Border(Dependencies deps, std::string site)
+      : deps_(deps), site_(std::move(site)), restored_(deps.runtime.executor()) {}
 
-  Task<Status> restore();
+  // Once, before or while it is used.
+  Task<Status> restore(CallContext ctx = {});
+  // Waits for that. kUnavailable "audit.restore" when the ledger cannot be read.
+  Task<Status> restored();
   // Takes note of an entry that is on record.
   void learn(const Json& entry);
   const std::string& site() const { return site_; }
@@ -72,6 +78,8 @@ class Border {
   dataguard::Place place_of(const std::string& site) const;
 
  private:
+  void learn_now(const Json& entry);
+  Task<Status> read_back(CallContext ctx);
   void attribute(BlobFacts& facts, const std::string& node) const;
   void learn_crossing(const Json& entry);
   Task<Status> bill(Json entry, std::string id);
@@ -83,6 +91,10 @@ class Border {
   std::map<std::pair<std::string, std::string>, std::uint64_t>
       next_;  // by node and ledger: sequence expected
   std::uint64_t downloads_ = 0;
+  enum class Restore { kUnderWay, kDone, kFailed };
+  Restore restore_ = Restore::kUnderWay;
+  Notifier restored_;
+  std::vector<Json> unlearnt_;  // recorded while older entries were read back
 };
 
 }  // namespace neap::app

@@ -64,6 +64,7 @@ Task<Result<controllers::PublishedModel>> RegistryPublisher::publish(CallContext
 Task<Status> RegistryPublisher::describe(const controllers::PublishRequest& request,
                                          std::vector<std::string> digests) {
   if (digests.empty()) co_return ok();
+  NEAP_CO_TRY_VOID(co_await border_.restored());
   auto facts = border_.facts_of(digests.front());
   for (const auto& digest : digests) facts.level = std::min(facts.level, border_.facts_of(digest).level);
   NEAP_CO_TRY(const auto manifest, repositories_.find_manifest(request.repository, request.tag));

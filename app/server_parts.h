@@ -58,9 +58,11 @@ struct ServerProcess::Impl {
   Task<Status> seal_secrets();
   Task<Status> open_ledgers();
   Task<Status> open_streams();
-  // What is on the disk is uncertain now; a fresh start reads it again.
+  // What is on the disk is uncertain now; a fresh start reads it again, and refuses what is damaged.
   void storage_failed(const Error& error) {
-    log.error("the disk failed a write; this process ends, a restart reads what is there",
+    const bool is_damaged = error.code == Code::kDataLoss && error.reason != "file.io";
+    log.error(is_damaged ? "what lies on the disk is damaged; this process ends, a restart says what it finds"
+                         : "the disk failed a write; this process ends, a restart reads what is there",
               {telemetry::Field(error)});
     if (options.on_storage_failure) options.on_storage_failure();
   }
@@ -81,6 +83,8 @@ struct ServerProcess::Impl {
   void add_identity_routes();
   Task<void> keep_metering();
   Task<void> keep_certificate();
+  Task<void> restore_border();
+  Status write_file(const std::string& name, std::string text, unsigned mode = 0644);
   Status write_files(const io::Endpoint& address);
   std::string path(std::string_view name) const { return options.state_directory + "/" + std::string(name); }
 

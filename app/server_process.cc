@@ -161,6 +161,7 @@ Task<Status> ServerProcess::Impl::start_api() {
           .admission = {&policy_admission, &derivation_admission},
           .audit = [this](apiserver::AuditRecord entry) { return record(std::move(entry)); },
           .audit_policy = audit_policy ? &*audit_policy : nullptr,
+          .on_failure = [this](const Error& error) { storage_failed(error); },
           .upkeep = of_leader},
       apiserver::ApiServer::Options{
           .token_issuer = apiserver::TokenIssuer{identity->signing_key, kTokenIssuer, kTokenIssuer}});
@@ -221,7 +222,7 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
                                                          .state = loop->state(),
                                                          .log = log},
                                     options.site);
-  NEAP_CO_TRY_VOID(co_await border->restore());
+  tasks.spawn(restore_border());
   NEAP_CO_TRY_VOID(audit_stream->follow([this](const Json& entry, WallTime) { border->learn(entry); }));
   NEAP_CO_TRY_VOID(usage_stream->follow([this](const Json& entry, WallTime at) {
     if (auto learnt = metering->restore(entry, at); !learnt)
@@ -256,6 +257,11 @@ Task<Status> ServerProcess::Impl::start_data_plane() {
     NEAP_CO_TRY_VOID(runtime.files().remove(mark));
   }
   co_return ok();
+}
+
+Task<void> ServerProcess::Impl::restore_border() {
+  const auto restored = co_await border->restore(tasks.context());
+  if (!restored && !tasks.context().cancel.is_cancelled()) storage_failed(restored.error());
 }
 
 void ServerProcess::Impl::join_election() {
@@ -323,21 +329,27 @@ Task<void> ServerProcess::Impl::keep_certificate() {
   }
 }
 
-Status ServerProcess::Impl::write_files(const io::Endpoint& listen) {
+// Most are as they were at the last start: what is there already costs no fsync.
+Status ServerProcess::Impl::write_file(const std::string& name, std::string text, unsigned mode) {
   auto& files = runtime.files();
+  if (const auto known = files.read_file(path(name)); known && *known == text)
+    return files.set_mode(path(name), mode);
+  return files.write_file_atomic(path(name), text, mode);
+}
+
+Status ServerProcess::Impl::write_files(const io::Endpoint& listen) {
   const auto url = "https://" + address;
-  NEAP_TRY_VOID(files.write_file_atomic(path("ca.pem"), identity->authority.certificate_pem()));
-  NEAP_TRY_VOID(files.write_file_atomic(path("admin.token"), identity->admin_token, 0600));
-  NEAP_TRY_VOID(files.write_file_atomic(
-      path("admin.kubeconfig"),
-      kubeconfig_text(url, identity->authority.certificate_pem(), identity->admin_token), 0600));
-  NEAP_TRY_VOID(
-      files.write_file_atomic(path("endpoints.json"), to_pretty_text(Json{{"api", url},
-                                                                          {"api_address", listen.to_string()},
-                                                                          {"registry", url + "/v2/"},
-                                                                          {"console", url + "/console/"}}) +
-                                                          "\n"));
-  return files.write_file_atomic(path("ready"), address);
+  NEAP_TRY_VOID(write_file("ca.pem", identity->authority.certificate_pem()));
+  NEAP_TRY_VOID(write_file("admin.token", identity->admin_token, 0600));
+  NEAP_TRY_VOID(write_file("admin.kubeconfig",
+                           kubeconfig_text(url, identity->authority.certificate_pem(), identity->admin_token),
+                           0600));
+  NEAP_TRY_VOID(write_file("endpoints.json", to_pretty_text(Json{{"api", url},
+                                                                 {"api_address", listen.to_string()},
+                                                                 {"registry", url + "/v2/"},
+                                                                 {"console", url + "/console/"}}) +
+                                                 "\n"));
+  return runtime.files().write_file_atomic(path("ready"), address);
 }
 
 ServerProcess::ServerProcess(io::Runtime& runtime, ServerOptions options)

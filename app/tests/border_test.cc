@@ -33,7 +33,7 @@ class BorderTest : public ::testing::Test {
     world_.run_for(1min, [&] { return group.running() == 0; });
     return *std::move(out);
   }
-  void open() {
+  void open(bool is_read_back = true) {
     ledger_ = run(ledger::Ledger::open(machine_.runtime(), {.directory = "/audit", .origin = "test/audit"},
                                        crypto::PrivateKey::from_ed25519_seed(std::string(32, 'k')).value()))
                   .value();
@@ -43,14 +43,26 @@ class BorderTest : public ::testing::Test {
                                          .state = state_,
                                          .log = log_},
                     "hq");
-    EXPECT_TRUE(run(border_->restore()));
+    if (is_read_back) EXPECT_TRUE(run(border_->restore()));
   }
-  void restart() {
+  void close_ledger() {
     TaskGroup group(machine_.runtime().executor());
     group.spawn(ledger_->close());
     world_.run_for(1min, [&] { return group.running() == 0; });
+  }
+  void restart(bool is_read_back = true) {
+    close_ledger();
     border_.reset();
-    open();
+    open(is_read_back);
+  }
+  // Starts it and does not wait.
+  template <class T>
+  std::shared_ptr<std::optional<T>> begin(TaskGroup& group, Task<T> task) {
+    auto out = std::make_shared<std::optional<T>>();
+    group.spawn([](Task<T> t, std::shared_ptr<std::optional<T>> result) -> Task<void> {
+      result->emplace(co_await std::move(t));
+    }(std::move(task), out));
+    return out;
   }
   Result<Json> ship(std::uint64_t first, JsonArray entries, std::string node = "edge-1",
                     std::string of_ledger = "one") {
@@ -134,6 +146,42 @@ TEST_F(BorderTest, a_node_that_was_set_up_anew_is_heard_from_its_first_entry_on)
     EXPECT_EQ(get_int(*next, "next"), 1);
     EXPECT_EQ(count("refusal"), 3u) << "and what is sent again is not told again";
   }
+}
+
+TEST_F(BorderTest, who_asks_before_the_ledger_is_read_back_waits_and_older_entries_have_not_the_last_word) {
+  ASSERT_TRUE(run(border_->describe_blob(kDigest, {.level = api::DataLevel::kL3})));
+  for (int i = 0; i < 50; ++i)
+    ASSERT_TRUE(run(border_->append(Json{{"type", "api"}, {"user", "admin"}, {"verb", "create"}})));
+  ASSERT_TRUE(ship(0, {entry("refusal", "L2"), entry("refusal", "L2")}));
+  // As it stands in ledgers from before shipments were checked.
+  ASSERT_TRUE(run(ledger_->append(
+      Json{{"type", "api"}, {"shippedBy", "edge-1"}, {"shippedLedger", "one"}, {"shippedSequence", 2}})));
+  restart(false);
+  TaskGroup group(machine_.runtime().executor());
+  const auto described = begin(group, border_->describe_blob(kDigest, {.level = api::DataLevel::kL1}));
+  const auto permit = begin(group, border_->permit_download(kDigest, "edge-1", "team/model"));
+  const auto shipped = begin(
+      group,
+      border_->take_shipment("edge-1", Json{{"ledger", "one"}, {"first", 9}, {"entries", JsonArray()}}));
+  const auto offered = begin(group, border_->take_offered_level(kDigest, api::DataLevel::kL3, false));
+  world_.run_for(1s);
+  ASSERT_TRUE(*described && **described) << "what is known is recorded at once";
+  EXPECT_FALSE(*permit || *shipped || *offered);
+  const auto restored = begin(group, border_->restore());
+  world_.run_for(1min, [&] { return group.running() == 0; });
+  ASSERT_TRUE(*restored && **restored);
+  ASSERT_TRUE(*permit && *shipped && *offered);
+  EXPECT_FALSE(**permit) << "L1 goes nowhere";
+  EXPECT_EQ(get_int(***shipped, "next"), 3);
+  EXPECT_EQ(level(), api::DataLevel::kL1);
+}
+
+TEST_F(BorderTest, nothing_leaves_by_a_ledger_that_could_not_be_read_back) {
+  ASSERT_TRUE(run(border_->describe_blob(kDigest, {.level = api::DataLevel::kL3})));
+  restart(false);
+  close_ledger();
+  EXPECT_FALSE(run(border_->restore()));
+  EXPECT_EQ(run(border_->permit_download(kDigest, "edge-1", "team/model")).error().reason, "audit.restore");
 }
 
 TEST_F(BorderTest, a_server_that_forgot_entries_asks_for_them_again) {

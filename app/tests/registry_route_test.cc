@@ -72,6 +72,7 @@ class RegistryRouteTest : public ::testing::Test {
                  .log = log_},
                 "hq"),
         route_(registry_, border_, everybody_) {
+    EXPECT_TRUE(run(border_.restore()));
     api::Node node;
     node.metadata.name = "edge-1";
     node.spec.site = "factory-01";

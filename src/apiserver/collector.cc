@@ -43,15 +43,16 @@ Collector::Collector(Executor& executor, Rest& rest, Options options)
       sweep_now_(executor) {}
 
 void Collector::start() {
-  rest_.dependencies().hub.for_each(kRegistry, [this](const std::string& key, const WatchHub::Known& known) {
-    if (!may_have_owner(*known.text)) return;
-    if (const auto object = parse_json(*known.text, kStoredLimits)) index(key, *object);
-  });
   tasks_.spawn(work());
   tasks_.spawn(sweep_regularly());
 }
 Task<void> Collector::stop() { co_await tasks_.stop(); }
 void Collector::abandon() { tasks_.abandon(); }
+
+void Collector::learn(const std::string& key, const WatchHub::Known& known) {
+  if (!may_have_owner(*known.text)) return;
+  if (const auto object = parse_json(*known.text, kStoredLimits)) index(key, *object);
+}
 
 void Collector::index(const std::string& key, const Json& object) {
   forget(key);
@@ -349,6 +350,7 @@ Task<bool> Collector::empty_namespace(std::string key, Json object, Revision rev
 Task<void> Collector::sweep_regularly() {
   const auto ctx = tasks_.context();
   while (!ctx.cancel.is_cancelled()) {
+    if (!co_await rest_.dependencies().hub.whole(ctx)) co_return;
     const auto seen = sweep_now_.generation();
     if (active_) co_await sweep();
     (void)co_await sweep_now_.wait(ctx.with_deadline(executor_.now() + options_.sweep_interval), seen);

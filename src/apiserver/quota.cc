@@ -187,7 +187,8 @@ Task<Outcome<std::vector<store::Op>>> charge_quotas(const Rest& rest, const Requ
   std::vector<store::Op> ops;
   if (!quota_kind || !kind.namespaced) co_return ops;
   const auto prefix = list_prefix(*quota_kind, request.what.namespace_);
-  bool any = false;
+  // Most projects have none, which costs no question to the store once the hub knows them all.
+  bool any = !deps.hub.is_whole();
   deps.hub.for_each(prefix, [&](const std::string&, const WatchHub::Known&) { any = true; });
   if (!any) co_return ops;
   auto more = amounts_of(kind, after);
@@ -196,6 +197,8 @@ Task<Outcome<std::vector<store::Op>>> charge_quotas(const Rest& rest, const Requ
   if (more.empty()) co_return ops;
   NEAP_CO_TRY(const auto page, co_await deps.store.list(request.ctx, prefix,
                                                         {.limit = 500, .start_after = {}, .revision = {}}));
+  // What there is may have to be counted.
+  if (!page.items.empty()) NEAP_CO_TRY_VOID(co_await deps.hub.whole(request.ctx));
   for (const auto& item : page.items) {
     NEAP_CO_TRY(auto quota, parse_json(item.value, kStoredLimits));
     const auto hard = hard_of(quota);
@@ -223,16 +226,13 @@ Task<Outcome<std::vector<store::Op>>> charge_quotas(const Rest& rest, const Requ
   co_return ops;
 }
 
-void QuotaKeeper::start() {
-  const auto* kind = rest_.dependencies().kinds.find("", "v1", "resourcequotas");
-  if (!kind) return;
-  rest_.dependencies().hub.for_each(kind_prefix(*kind),
-                                    [this](const std::string& key, const WatchHub::Known&) {
-                                      const auto ns = split_key(key).ns;
-                                      quotas_[std::string(ns)].insert(key);
-                                      enqueue(ns);
-                                    });
-  tasks_.spawn(work());
+void QuotaKeeper::start() { tasks_.spawn(work()); }
+
+void QuotaKeeper::learn(const std::string& key) {
+  const auto parts = split_key(key);
+  if (!parts.group.empty() || parts.plural != "resourcequotas") return;
+  quotas_[std::string(parts.ns)].insert(key);
+  enqueue(parts.ns);
 }
 
 void QuotaKeeper::set_active(bool on) {
@@ -273,6 +273,7 @@ Task<void> QuotaKeeper::work() {
       continue;
     }
     if (!co_await sleep_for(executor_, ctx, kRecountDelay)) co_return;
+    if (!co_await rest_.dependencies().hub.whole(ctx)) co_return;
     for (const auto& ns : std::exchange(queued_, {}))
       if (!co_await recount(ns)) enqueue(ns);
   }

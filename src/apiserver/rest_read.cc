@@ -158,6 +158,7 @@ Task<std::optional<store::ListPage>> Rest::list_indexed(const Request& request, 
   // Any read of the store says how far it has come, for all who write it.
   if (!co_await deps_.store.get(request.ctx, std::string(kRegistry))) co_return std::nullopt;
   if (!co_await deps_.hub.reach(request.ctx, deps_.store.current_revision())) co_return std::nullopt;
+  if (!deps_.hub.is_whole()) co_return std::nullopt;
   store::ListPage page;
   page.revision = deps_.hub.position();
   const auto& keys = deps_.hub.keys_with(kind_prefix(*request.kind), selection.interest);
@@ -240,10 +241,12 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
     options.start_after = last_key;
     if (!more) break;
   }
-  if (more && parameters.label_selector.empty() && parameters.field_selector.empty()) {
+  const bool is_countable = more && parameters.label_selector.empty() && parameters.field_selector.empty();
+  if (is_countable && remaining > 0) {
     // Counted once, at the first page; a list that changes meanwhile makes it an estimate, as clients expect.
-    remaining = remaining > 0 ? std::max<std::int64_t>(1, remaining - std::int64_t(count))
-                              : deps_.hub.count_after(selection.prefix, last_key);
+    remaining = std::max<std::int64_t>(1, remaining - std::int64_t(count));
+  } else if (is_countable && deps_.hub.is_whole()) {
+    remaining = deps_.hub.count_after(selection.prefix, last_key);
   } else {
     remaining = 0;
   }

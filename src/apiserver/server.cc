@@ -36,6 +36,13 @@ struct ApiServer::Impl {
                  deps.audit_policy, hub, subresources, deps.authenticator,
                  options.token_issuer ? &*options.token_issuer : nullptr});
   }
+  // Who may do what, before the first request; and of which revision it is.
+  Task<Result<Revision>> load_rbac() {
+    NEAP_CO_TRY(const auto page, co_await store::list_all(deps.store, {}, std::string(kRbacPrefix)));
+    for (const auto& item : page.items)
+      if (const auto object = parse_json(item.value); object && rbac) rbac->set(*object);
+    co_return page.revision;
+  }
   void feed_rbac(const EventPtr& event) {
     if (!rbac || !event->key.starts_with(kRbacPrefix)) return;
     const auto parts = split_key(event->key);
@@ -67,15 +74,19 @@ Task<Status> ApiServer::start() {
   for (const auto name :
        {std::string_view("default"), std::string_view("neap-system"), auth::kNodeLeaseNamespace})
     NEAP_CO_TRY_VOID(co_await self.rest.create_namespace({}, std::string(name)));
-  NEAP_CO_TRY_VOID(co_await self.hub.start([&self](const EventPtr& event) {
-    self.feed_rbac(event);
-    self.collector.observe(event);
-    self.quotas.observe(event);
-  }));
-  if (self.rbac)
-    self.hub.for_each(kRbacPrefix, [&self](const std::string&, const WatchHub::Known& known) {
-      if (const auto object = parse_json(*known.text)) self.rbac->set(*object);
-    });
+  NEAP_CO_TRY(const auto now, co_await self.load_rbac());
+  NEAP_CO_TRY_VOID(self.hub.start(now, {.on_event =
+                                            [&self](const EventPtr& event) {
+                                              self.feed_rbac(event);
+                                              self.collector.observe(event);
+                                              self.quotas.observe(event);
+                                            },
+                                        .on_known =
+                                            [&self](const std::string& key, const WatchHub::Known& known) {
+                                              self.collector.learn(key, known);
+                                              self.quotas.learn(key);
+                                            },
+                                        .on_failure = self.deps.on_failure}));
   self.collector.start();
   self.quotas.start();
   self.front.set_ready(true);

@@ -6,12 +6,17 @@
 #include <array>
 
 #include "neap/api/codec.h"
+#include "neap/base/assert.h"
 
 namespace neap::apiserver {
 namespace {
 
 // Writes that are no objects' move the store and not the hub: who waits for them asks the store instead.
 constexpr Duration kReachWithin = 50ms;
+
+constexpr std::size_t kLoadPage = 500;
+constexpr int kAttempts = 20;
+constexpr Duration kRetryAfter = 500ms, kLookAgain = 2ms;
 
 constexpr std::array<std::string_view, 3> kTypeNames{"ADDED", "MODIFIED", "DELETED"};
 
@@ -157,6 +162,7 @@ void WatchHub::index(const EventPtr& event) {
 
 const std::set<std::string>& WatchHub::keys_with(const std::string& kind_prefix,
                                                  const FieldInterest& interest) {
+  NEAP_ASSERT(is_whole_);
   static const std::set<std::string> kNone;
   const auto [at, is_new] = indexes_.try_emplace({kind_prefix, interest.path});
   if (is_new)
@@ -181,48 +187,136 @@ std::string WatchHub::channel_of(std::string_view key) {
   return std::string(key.substr(0, key.find('/', group_end + 1) + 1));
 }
 
-Task<Status> WatchHub::load() {
-  // Starting in the past lets clients of an earlier life of this server go on with their watches.
-  const auto newest = to_number(store_.current_revision());
+// Starting in the past lets clients of an earlier life of this server go on with their watches.
+Status WatchHub::start(Revision now, Observers observers) {
+  observers_ = std::move(observers);
+  observed_after_ = now;
+  const auto newest = to_number(now);
   const std::uint64_t back = options_.history_events / 2;
-  const auto from = newest > back ? newest - back : std::min<std::uint64_t>(newest, 1);
+  const Revision from{newest > back ? newest - back : std::min<std::uint64_t>(newest, 1)};
+  auto watch = store_.watch(std::string(kRegistry), from);
+  const bool is_forgotten = !watch && watch.error().code == Code::kOutOfRange;
+  if (is_forgotten) watch = store_.watch(std::string(kRegistry), now);
+  if (!watch) return std::unexpected(std::move(watch).error());
+  begin_at(*std::move(watch), is_forgotten ? now : from);
+  tasks_.spawn(follow());
+  tasks_.spawn(load(now));
+  return ok();
+}
+
+void WatchHub::begin_at(std::unique_ptr<store::Watch> watch, Revision revision) {
+  watch_ = std::move(watch);
+  position_ = history_after_ = revision;
+}
+
+Task<Status> WatchHub::whole(CallContext ctx) {
+  while (!is_whole_) {
+    if (stopped_) co_return fail(Code::kUnavailable, "api.hub.stopped", "the server is stopping; ask again");
+    NEAP_CO_TRY_VOID(co_await moved_.wait(ctx, moved_.generation()));
+  }
+  co_return ok();
+}
+
+Task<void> WatchHub::load(Revision now) {
   const auto ctx = tasks_.context();
-  for (const auto revision : {Revision(from), Revision{}}) {
+  const auto loaded = co_await load_pages(now);
+  if (!loaded && !ctx.cancel.is_cancelled()) fail_for_good(loaded.error());
+}
+
+// A store that is away comes back. What it forgot, or what it holds under a key that is on its way here, may
+// be another matter soon.
+Task<Status> WatchHub::wait_to_retry(const Error& error, int& attempts) {
+  const bool may_pass = error.code == Code::kUnavailable || error.code == Code::kOutOfRange;
+  if (!may_pass || (error.code == Code::kOutOfRange && ++attempts > kAttempts)) co_return fail(error);
+  co_return co_await sleep_for(executor_, tasks_.context(), kRetryAfter);
+}
+
+// A page is of the newest state, which costs the store less than an old one; what was followed meanwhile
+// tells what of it is not the newest any more.
+Task<Status> WatchHub::load_pages(Revision now) {
+  const auto ctx = tasks_.context();
+  const auto reloads = reloads_;
+  co_await let_past_come_first(now);
+  store::ListOptions options{.limit = kLoadPage, .start_after = {}, .revision = {}};
+  Revision newest = now;
+  int attempts = 0;
+  for (bool more = true; more;) {
+    auto page = co_await store_.list(ctx, std::string(kRegistry), options);
+    if (reloads != reloads_) co_return ok();
+    if (!page) {
+      NEAP_CO_TRY_VOID(co_await wait_to_retry(page.error(), attempts));
+      continue;
+    }
+    more = page->more && !page->items.empty();
+    newest = std::max(newest, page->revision);
+    if (more) options.start_after = page->items.back().key;
+    take_page(std::move(page->items));
+  }
+  // What is known of a later state than the followed one is not yet the state of any revision.
+  co_await let_past_come_first(newest);
+  if (reloads != reloads_) co_return ok();
+  NEAP_CO_TRY_VOID(ctx.check(executor_.now()));
+  gone_.clear();
+  is_whole_ = true;
+  moved_.notify_all();
+  co_return ok();
+}
+
+// Returns when everything up to `now` was applied: who watches waits for that, and needs no page for it.
+Task<void> WatchHub::let_past_come_first(Revision now) {
+  const auto reloads = reloads_;
+  while (reloads == reloads_ && (watch_->position() < now || is_applying_))
+    if (!co_await sleep_for(executor_, tasks_.context(), kLookAgain)) co_return;
+}
+
+void WatchHub::take_page(std::vector<store::KeyValue> items) {
+  for (auto& item : items) {
+    const auto gone = gone_.find(item.key);
+    if (gone != gone_.end() && gone->second > item.mod_revision) continue;
+    const auto [at, is_new] = known_.try_emplace(std::move(item.key));
+    if (at->second.revision > item.mod_revision) continue;
+    const bool is_there = !is_new && at->second.revision == item.mod_revision;
+    if (!is_there)
+      at->second = {std::make_shared<const std::string>(std::move(item.value)), item.mod_revision};
+    // Of what came from the past alone observers know nothing yet.
+    if (is_there && item.mod_revision > observed_after_) continue;
+    if (observers_.on_known) observers_.on_known(at->first, at->second);
+  }
+}
+
+// Everything anew, at one revision.
+Task<Status> WatchHub::reload() {
+  const auto ctx = tasks_.context();
+  int attempts = 0;
+  const auto before = std::exchange(known_, {});
+  indexes_.clear();
+  gone_.clear();
+  for (;;) {
     known_.clear();
-    indexes_.clear();
-    store::ListOptions options{.limit = 1000, .start_after = {}, .revision = revision};
-    bool gone = false;
-    for (;;) {
-      auto page = co_await store_.list(ctx, std::string(kRegistry), options);
-      if (!page && page.error().code == Code::kOutOfRange && revision != Revision{}) {
-        gone = true;
-        break;
-      }
-      if (!page) co_return std::unexpected(std::move(page).error());
+    store::ListOptions options{.limit = kLoadPage, .start_after = {}, .revision = {}};
+    auto page = Result<store::ListPage>(store::ListPage{.items = {}, .revision = {}, .more = true});
+    while (page && page->more) {
+      page = co_await store_.list(ctx, std::string(kRegistry), options);
+      if (!page) break;
+      options.revision = page->revision;
+      if (!page->items.empty()) options.start_after = page->items.back().key;
       for (auto& item : page->items)
         known_.insert_or_assign(
             std::move(item.key),
             Known{std::make_shared<const std::string>(std::move(item.value)), item.mod_revision});
-      options.revision = position_ = page->revision;
-      if (!page->more) break;
-      options.start_after = known_.empty() ? std::string() : known_.rbegin()->first;
     }
-    if (gone) continue;
-    auto watch = store_.watch(std::string(kRegistry), position_);
-    if (!watch && revision != Revision{} && watch.error().code == Code::kOutOfRange) continue;
-    if (!watch) co_return std::unexpected(std::move(watch).error());
-    watch_ = *std::move(watch);
-    history_after_ = position_;
-    co_return ok();
+    auto watch = page ? store_.watch(std::string(kRegistry), options.revision)
+                      : Result<std::unique_ptr<store::Watch>>(fail(page.error()));
+    if (!watch) {
+      NEAP_CO_TRY_VOID(co_await wait_to_retry(watch.error(), attempts));
+      continue;
+    }
+    begin_at(*std::move(watch), options.revision);
+    break;
   }
-  co_return fail(Code::kInternal, "api.hub.load",
-                 "the store gave no consistent state to start from; restart the server");
-}
-
-Task<Status> WatchHub::start(std::function<void(const EventPtr&)> on_event) {
-  on_event_ = std::move(on_event);
-  NEAP_CO_TRY_VOID(co_await load());
-  tasks_.spawn(follow());
+  is_whole_ = true;
+  tell_difference(before);
+  moved_.notify_all();
   co_return ok();
 }
 
@@ -231,39 +325,82 @@ Task<void> WatchHub::follow() {
   while (!ctx.cancel.is_cancelled()) {
     auto event = co_await watch_->next(ctx);
     if (event) {
-      apply(*std::move(event));
+      is_applying_ = true;
+      auto before = co_await text_before(*event);
+      apply(*std::move(event), std::move(before));
+      is_applying_ = false;
       continue;
     }
     if (event.error().code == Code::kCancelled || event.error().code == Code::kUnavailable) break;
     // Fell behind the store's own history: everyone must list again.
+    is_whole_ = false;
+    ++reloads_;
     fail_all();
-    history_.clear();
-    history_bytes_ = 0;
-    history_after_ = store_.current_revision();  // for those who come while the state is read again
-    const auto before = std::exchange(known_, {});
-    if (const auto loaded = co_await load(); !loaded) break;
-    tell_difference(before);
+    forget_history(store_.current_revision());  // for those who come while the state is read again
+    if (const auto loaded = co_await reload(); !loaded) {
+      if (!ctx.cancel.is_cancelled()) fail_for_good(loaded.error());
+      break;
+    }
   }
-  stopped_ = true;
-  each_watcher([](Watcher& watcher) { watcher.changed_.notify_all(); });
+  end();
 }
 
-void WatchHub::apply(store::WatchEvent event) {
+void WatchHub::end() {
+  stopped_ = true;
+  moved_.notify_all();
+  each_watcher([](Watcher& watcher) { watcher.changed_.notify_all(); });
+}
+void WatchHub::fail_for_good(const Error& error) {
+  end();
+  if (observers_.on_failure) observers_.on_failure(error);
+}
+
+void WatchHub::forget_history(Revision through) {
+  history_.clear();
+  history_bytes_ = 0;
+  history_after_ = through;
+}
+
+// Null where it was not there. Of what was not read yet, or in a later state only, the store knows it.
+Task<std::shared_ptr<const std::string>> WatchHub::text_before(const store::WatchEvent& event) {
+  const auto at = known_.find(event.kv.key);
+  if (at != known_.end() && at->second.revision < event.kv.mod_revision) co_return at->second.text;
+  if ((is_whole_ && at == known_.end()) || event.type == store::WatchEvent::Type::kDelete ||
+      event.is_create())
+    co_return nullptr;
+  const Revision just_before{to_number(event.kv.mod_revision) - 1};
+  auto page = co_await store_.list(tasks_.context(), event.kv.key,
+                                   {.limit = 1, .start_after = {}, .revision = just_before});
+  if (!page) {
+    // Whether a selector saw it before cannot be said any more: whoever watches lists again.
+    fail_all();
+    forget_history(event.kv.mod_revision);
+    co_return nullptr;
+  }
+  // Keys that only begin like it come after it.
+  if (page->items.empty() || page->items.front().key != event.kv.key) co_return nullptr;
+  co_return std::make_shared<const std::string>(std::move(page->items.front().value));
+}
+
+void WatchHub::apply(store::WatchEvent event, std::shared_ptr<const std::string> before) {
   using Type = ObjectEvent::Type;
   auto text = std::make_shared<const std::string>(std::move(event.kv.value));
-  const auto at = known_.find(event.kv.key);
-  std::shared_ptr<const std::string> before = at == known_.end() ? nullptr : at->second.text;
   position_ = event.kv.mod_revision;
   const bool deleted = event.type == store::WatchEvent::Type::kDelete;
-  const auto type = deleted ? Type::kDeleted : before ? Type::kModified : Type::kAdded;
   if (deleted && !before) before = text;
-  if (deleted && at != known_.end())
-    known_.erase(at);
-  else if (!deleted)
-    known_.insert_or_assign(event.kv.key, Known{text, position_});
+  const auto type = deleted ? Type::kDeleted : before ? Type::kModified : Type::kAdded;
+  const auto at = known_.find(event.kv.key);
+  // What a page showed of a later state stays.
+  if (at == known_.end() || at->second.revision < position_) {
+    if (!deleted)
+      known_.insert_or_assign(event.kv.key, Known{text, position_});
+    else if (at != known_.end())
+      known_.erase(at);
+  }
+  if (deleted && !is_whole_) gone_.insert_or_assign(event.kv.key, position_);
   const auto shared = std::make_shared<const ObjectEvent>(type, std::move(event.kv.key), position_,
                                                           std::move(text), std::move(before));
-  if (on_event_) on_event_(shared);
+  if (observers_.on_event && position_ > observed_after_) observers_.on_event(shared);
   index(shared);
   if (const auto channel = channels_.find(channel_of(shared->key)); channel != channels_.end())
     offer(channel->second, shared);
@@ -280,16 +417,17 @@ void WatchHub::apply(store::WatchEvent event) {
 // The server's own observers cannot list again: they are told what changed while nobody looked.
 void WatchHub::tell_difference(const std::map<std::string, Known, std::less<>>& before) {
   using Type = ObjectEvent::Type;
-  if (!on_event_) return;
+  if (!observers_.on_event) return;
   for (const auto& [key, known] : before)
     if (!known_.contains(key))
-      on_event_(std::make_shared<const ObjectEvent>(Type::kDeleted, key, position_, known.text, known.text));
+      observers_.on_event(
+          std::make_shared<const ObjectEvent>(Type::kDeleted, key, position_, known.text, known.text));
   for (const auto& [key, known] : known_) {
     const auto old = before.find(key);
     if (old != before.end() && old->second.revision == known.revision) continue;
     const auto text_before = old == before.end() ? nullptr : old->second.text;
-    on_event_(std::make_shared<const ObjectEvent>(text_before ? Type::kModified : Type::kAdded, key,
-                                                  known.revision, known.text, text_before));
+    observers_.on_event(std::make_shared<const ObjectEvent>(text_before ? Type::kModified : Type::kAdded, key,
+                                                            known.revision, known.text, text_before));
   }
 }
 

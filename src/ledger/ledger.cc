@@ -150,6 +150,9 @@ struct Ledger::Impl {
   Task<Result<std::string>> write_checkpoint(bool and_frontier = false);
   static Task<void> check_past(Impl& self);
   Task<Status> read_past(CallContext ctx, const Frontier& until);
+  // In order; up to `max` of the next `scan_max`.
+  static Task<Result<Selected>> read(std::shared_ptr<Impl> self, std::uint64_t from, std::size_t scan_max,
+                                     std::size_t max, std::function<bool(std::string_view)> wanted);
   bool is_frontier_due(std::uint64_t step) const {
     return now.bytes > options.read_at_open_bytes_max && now.bytes - frontier_at >= step;
   }
@@ -390,37 +393,73 @@ Task<Result<std::uint64_t>> Ledger::append(Json body) {
 std::uint64_t Ledger::size() const { return impl_->now.tree.size(); }
 Digest Ledger::root() const { return impl_->now.tree.root(); }
 
-Task<Result<std::vector<Entry>>> Ledger::read(std::uint64_t from, std::size_t max) {
-  using Out = Result<std::vector<Entry>>;
-  auto impl = impl_;
-  if (!impl->file) co_return closed();
-  if (from >= impl->now.tree.size() || max == 0) co_return std::vector<Entry>{};
+namespace {
+
+// What to read of the entries, and of what was read to keep.
+struct Reading {
+  std::uint64_t from, entry_at, bytes_at,
+      bytes_end;  // the entry at bytes_at is entry_at; from is not before it
+  std::size_t scan_max, max;
+  std::function<bool(std::string_view)> wanted;  // none: all
+};
+
+Result<Ledger::Selected> read_entries(io::File& file, const Reading& reading) {
+  Ledger::Selected out{.entries = {}, .next = reading.entry_at};
+  Status status;
+  std::size_t taken = 0;
+  const auto last = reading.from + std::min<std::uint64_t>(reading.scan_max, kNoLimit - reading.from);
+  NEAP_TRY_VOID(internal::scan_lines(
+      file, reading.bytes_at, reading.bytes_end, [&](std::string_view line, std::uint64_t, bool) {
+        const std::uint64_t expected = out.next++;
+        if (expected < reading.from) return true;
+        const auto entry = internal::decode_entry(line);
+        const bool is_sound = entry && entry->sequence == expected;
+        if (is_sound && reading.wanted && !reading.wanted(entry->body)) return out.next < last;
+        auto body = is_sound ? parse_json(entry->body) : Result<Json>(Json());
+        if (!is_sound || !body) {
+          status = fail(Code::kDataLoss, "ledger.entry.bad",
+                        fmt::format("entry {} is damaged; restore the ledger from a backup", expected));
+          return false;
+        }
+        taken += line.size();
+        out.entries.push_back({expected, entry->time, std::move(*body)});
+        return out.next < last && out.entries.size() < reading.max && taken < kReadBytesMax;
+      }));
+  NEAP_TRY_VOID(std::move(status));
+  return out;
+}
+
+}  // namespace
+
+Task<Result<Ledger::Selected>> Ledger::Impl::read(std::shared_ptr<Impl> self, std::uint64_t from,
+                                                  std::size_t scan_max, std::size_t max,
+                                                  std::function<bool(std::string_view)> wanted) {
+  if (!self->file) co_return closed();
+  if (from >= self->now.tree.size() || max == 0 || scan_max == 0)
+    co_return Selected{.entries = {}, .next = std::min(from, self->now.tree.size())};
   const auto slot = from / internal::kIndexStep;
-  co_return co_await on_worker<Out>(
-      impl->runtime, [impl, from, max, start = impl->now.index[slot], end = impl->now.bytes, slot]() -> Out {
-        NEAP_TRY(auto file, impl->open_for_reading());
-        std::vector<Entry> out;
-        Status status;
-        std::uint64_t sequence = slot * internal::kIndexStep;
-        std::size_t taken = 0;
-        NEAP_TRY_VOID(
-            internal::scan_lines(*file, start, end, [&](std::string_view line, std::uint64_t, bool) {
-              const std::uint64_t expected = sequence++;
-              if (expected < from) return true;
-              auto entry = internal::decode_entry(line);
-              auto body = entry ? parse_json(entry->body) : fail(entry.error());
-              if (!body || entry->sequence != expected) {
-                status = fail(Code::kDataLoss, "ledger.entry.bad",
-                              fmt::format("entry {} is damaged; restore the ledger from a backup", expected));
-                return false;
-              }
-              taken += line.size();
-              out.push_back({expected, entry->time, std::move(*body)});
-              return out.size() < max && taken < kReadBytesMax;
-            }));
-        NEAP_TRY_VOID(std::move(status));
-        return out;
+  co_return co_await on_worker<Result<Selected>>(
+      self->runtime,
+      [self, reading = Reading{.from = from,
+                               .entry_at = slot * internal::kIndexStep,
+                               .bytes_at = self->now.index[slot],
+                               .bytes_end = self->now.bytes,
+                               .scan_max = scan_max,
+                               .max = max,
+                               .wanted = std::move(wanted)}]() -> Result<Selected> {
+        NEAP_TRY(auto file, self->open_for_reading());
+        return read_entries(*file, reading);
       });
+}
+
+Task<Result<std::vector<Entry>>> Ledger::read(std::uint64_t from, std::size_t max) {
+  NEAP_CO_TRY(auto found, co_await Impl::read(impl_, from, max, max, {}));
+  co_return std::move(found.entries);
+}
+
+Task<Result<Ledger::Selected>> Ledger::select(std::uint64_t from, std::size_t scan_max,
+                                              std::function<bool(std::string_view)> wanted) {
+  return Impl::read(impl_, from, scan_max, kNoLimit, std::move(wanted));
 }
 
 Task<Result<Verified>> Ledger::verify() {

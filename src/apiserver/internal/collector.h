@@ -2,7 +2,7 @@
 // old Events expire.
 //
 // 1. Level-triggered: everything it acts on it reads from the store first; a missed event is found by the
-//    sweep that runs at the start and then every few minutes.
+//    sweep that runs when everything is known and then every few minutes.
 // 2. It deletes a dependent only after it saw that no owner of it exists any more under that uid.
 // 3. Foreground: dependents go first; those that say blockOwnerDeletion hold the owner back. Orphan: the
 //    reference is taken out of the dependents instead.
@@ -31,8 +31,9 @@ class Collector {
   void abandon();
   // While it is off it only learns who owns what; turned on it looks at everything.
   void set_active(bool on);
-  // Called for every event, in order.
+  // Called for every event, in order, and for what was there before.
   void observe(const EventPtr& event);
+  void learn(const std::string& key, const WatchHub::Known& known);
   // Nothing left to do: for tests that wait for quiet.
   bool is_idle() const { return queue_.empty() && !busy_; }
 

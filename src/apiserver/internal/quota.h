@@ -44,8 +44,9 @@ class QuotaKeeper {
   void abandon() { tasks_.abandon(); }
   // While it is off it only learns where quotas are; turned on it recounts them all.
   void set_active(bool on);
-  // Called for every event, in order.
+  // Called for every event, in order, and for what was there before.
   void observe(const EventPtr& event);
+  void learn(const std::string& key);
 
  private:
   void enqueue(std::string_view ns);

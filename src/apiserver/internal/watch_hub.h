@@ -9,8 +9,11 @@
 // 5. The hub knows the newest text of every object: what an object was before an event decides whether a
 //    selector saw it come or go.
 // 6. An event costs no more than the watchers it may concern: one of a single key, or of the objects with one
-// value in a
-//    field, is found by that.
+//    value in a field, is found by that.
+// 7. It begins empty and follows the store at once; what the store holds is read page by page meanwhile.
+// Until
+//    is_whole() it knows a part, which may be ahead of its position; what an object was before an event is
+//    then asked of the store.
 #pragma once
 
 #include <deque>
@@ -107,8 +110,21 @@ class WatchHub {
   WatchHub(Executor& executor, store::Store& store, Options options);
   ~WatchHub();
 
-  // Loads the present state and follows the store from there. `on_event` sees every event first.
-  Task<Status> start(std::function<void(const EventPtr&)> on_event);
+  // Newest known text and mod revision of a key.
+  struct Known {
+    std::shared_ptr<const std::string> text;
+    Revision revision{};
+  };
+  struct Observers {
+    // Every event after the revision that start() names, before any watcher sees it.
+    std::function<void(const EventPtr&)> on_event;
+    // What the store held at some time since, each object at least once, here or as an event.
+    std::function<void(const std::string& key, const Known&)> on_known;
+    // The store's content cannot be read: nothing is watched any more.
+    std::function<void(const Error&)> on_failure;
+  };
+  // Follows the store, from as far back as its history allows. `now`: a revision the store has shown.
+  Status start(Revision now, Observers observers);
   Task<void> stop();
   void abandon();
 
@@ -119,17 +135,18 @@ class WatchHub {
   Task<bool> reach(CallContext ctx, Revision revision);
   Revision position() const { return position_; }
   std::size_t watchers() const;
+  // Whether everything up to position() is known, and nothing after it.
+  bool is_whole() const { return is_whole_; }
+  // Waits for that. kUnavailable when the hub stopped.
+  Task<Status> whole(CallContext ctx);
 
-  // Newest known text and mod revision of a key; null when absent. May lag behind the store.
-  struct Known {
-    std::shared_ptr<const std::string> text;
-    Revision revision{};
-  };
+  // Null when absent, or not read yet. May lag behind the store.
   const Known* find(std::string_view key) const;
   // Keys under `prefix` behind `key`.
   std::int64_t count_after(std::string_view prefix, std::string_view key) const;
   // Keys of the kind whose objects have that text at that path, in order. The first question about a path
-  // reads all objects of the kind, those after it cost what they find.
+  // reads all objects of the kind, those after it cost what they find. Only of a hub that is whole
+  // (asserted).
   const std::set<std::string>& keys_with(const std::string& kind_prefix, const FieldInterest& interest);
   // Visits all keys under `prefix`, in order.
   void for_each(std::string_view prefix,
@@ -138,8 +155,18 @@ class WatchHub {
  private:
   friend class Watcher;
   Task<void> follow();
-  Task<Status> load();
-  void apply(store::WatchEvent event);
+  Task<void> load(Revision now);
+  Task<Status> load_pages(Revision now);
+  Task<void> let_past_come_first(Revision now);
+  Task<Status> wait_to_retry(const Error& error, int& attempts);
+  void take_page(std::vector<store::KeyValue> items);
+  Task<Status> reload();
+  void begin_at(std::unique_ptr<store::Watch> watch, Revision revision);
+  Task<std::shared_ptr<const std::string>> text_before(const store::WatchEvent& event);
+  void apply(store::WatchEvent event, std::shared_ptr<const std::string> before);
+  void forget_history(Revision through);
+  void fail_for_good(const Error& error);
+  void end();
   void fail_all();
   void tell_difference(const std::map<std::string, Known, std::less<>>& before);
   static std::string channel_of(std::string_view key);
@@ -148,7 +175,8 @@ class WatchHub {
   store::Store& store_;
   Options options_;
   TaskGroup tasks_;
-  std::function<void(const EventPtr&)> on_event_;
+  Observers observers_;
+  Revision observed_after_{};
   std::unique_ptr<store::Watch> watch_;
   std::map<std::string, Known, std::less<>> known_;
   std::deque<EventPtr> history_;
@@ -156,6 +184,11 @@ class WatchHub {
   Revision history_after_{};  // the history holds every event after this
   Revision position_{};
   bool stopped_ = false;
+  bool is_whole_ = false;
+  bool is_applying_ = false;
+  std::uint64_t reloads_ = 0;
+  // Removed while pages are read: one that was read before must not bring them back.
+  std::unordered_map<std::string, Revision> gone_;
   using Watchers = std::vector<Watcher*>;
   // The watchers of one kind.
   struct Channel {

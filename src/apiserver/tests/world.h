@@ -9,6 +9,7 @@
 #include "neap/auth/node_authorizer.h"
 #include "neap/io/sim_runtime.h"
 #include "neap/store/memory_store.h"
+#include "tests/gated_store.h"
 
 namespace neap::apiserver {
 
@@ -33,6 +34,7 @@ class World {
       : sim_(7),
         machine_(sim_.add_machine("hq")),
         store_(runtime().executor()),
+        gate_(runtime().executor(), store_),
         key_(*crypto::PrivateKey::generate(crypto::KeyKind::kEd25519)),
         authenticator_(
             runtime().clock(), tokens_,
@@ -47,6 +49,8 @@ class World {
   io::Runtime& runtime() { return machine_.runtime(); }
   ApiServer& server() { return *server_; }
   store::Store& store() { return store_; }
+  // Between the server and that.
+  GatedStore& gate() { return gate_; }
   io::SimWorld& sim() { return sim_; }
   io::HttpClient& http() { return *http_; }
   std::vector<AuditRecord>& audit() { return audit_; }
@@ -105,7 +109,7 @@ class World {
     authorizer_.emplace(nodes_, rbac_);
     server_ = std::make_unique<ApiServer>(
         ApiServer::Dependencies{.runtime = runtime(),
-                                .store = store_,
+                                .store = gate_,
                                 .kinds = api::KindTable::standard(),
                                 .authenticator = authenticator_,
                                 .authorizer = *authorizer_,
@@ -149,6 +153,7 @@ class World {
   io::SimWorld sim_;
   io::SimMachine& machine_;
   store::MemoryStore store_;
+  GatedStore gate_;
   auth::BearerTokenTable tokens_;
   crypto::PrivateKey key_;
   StandardAuthenticator authenticator_;

@@ -73,6 +73,32 @@ TEST(Ledger, what_was_appended_is_read_back_in_order_also_after_reopening) {
   });
 }
 
+TEST(Ledger, of_many_entries_those_are_read_whose_text_is_wanted) {
+  in_world([](io::SimMachine& machine) -> Task<void> {
+    auto ledger = co_await open(machine.runtime());
+    for (int i = 0; i < 300; ++i) (void)(co_await ledger->append(body_of(i))).value();
+    const auto ends_in_7 = [](std::string_view body) { return body.contains("7\","); };
+    std::vector<std::uint64_t> found;
+    std::uint64_t next = 3;
+    for (int rounds = 0; next < ledger->size() && rounds < 10; ++rounds) {
+      const auto page = (co_await ledger->select(next, 100, ends_in_7)).value();
+      EXPECT_EQ(page.next, std::min<std::uint64_t>(next + 100, 300));
+      for (const auto& entry : page.entries) {
+        EXPECT_EQ(entry.body, body_of(int(entry.sequence)));
+        found.push_back(entry.sequence);
+      }
+      next = page.next;
+    }
+    EXPECT_EQ(found.size(), 30u);
+    for (std::size_t i = 0; i < found.size(); ++i) EXPECT_EQ(found[i], 7 + 10 * i);
+    const auto none = (co_await ledger->select(300, 100, ends_in_7)).value();
+    EXPECT_TRUE(none.entries.empty());
+    EXPECT_EQ(none.next, 300u);
+    co_await ledger->close();
+    EXPECT_EQ(reason_of(co_await ledger->select(0, 100, ends_in_7)), "ledger.closed");
+  });
+}
+
 TEST(Ledger, an_entry_that_could_not_be_read_back_does_not_enter_as_it_is) {
   in_world([](io::SimMachine& machine) -> Task<void> {
     auto ledger = co_await open(machine.runtime());

@@ -143,6 +143,8 @@ class ApiServer {
     AuditSink audit;
     // None: what changes something, as metadata. Refusals are recorded whatever it says.
     const auth::AuditPolicy* audit_policy = nullptr;
+    // Called when what the store holds cannot be read: no watch goes on, so the process had better end.
+    std::function<void(const Error&)> on_failure;
     // What the server's own upkeep (garbage, expired Events, quotas given back) writes through; null:
     // `store`.
     store::Store* upkeep = nullptr;

@@ -82,6 +82,14 @@ class Ledger {
   Task<Result<std::uint64_t>> append(Json body);
   // Up to `max` durable entries from `from` on, at most 16 MiB of them; fewer at the end.
   Task<Result<std::vector<Entry>>> read(std::uint64_t from, std::size_t max);
+  // Those of the next `scan_max` entries whose body, as text, `wanted` takes: for who needs few of many.
+  // `wanted` is called on another thread.
+  struct Selected {
+    std::vector<Entry> entries;
+    std::uint64_t next = 0;  // where to go on; size() at the end
+  };
+  Task<Result<Selected>> select(std::uint64_t from, std::size_t scan_max,
+                                std::function<bool(std::string_view)> wanted);
   std::uint64_t size() const;  // durable entries
   Digest root() const;
   // Reads everything again and checks it against the tree in memory and the signed checkpoint.

@@ -109,10 +109,11 @@ class NodeStreams::Place {
       const auto until = runtime_.executor().now() + kSilence;
       auto n = co_await wish_->stream->read_some(ctx.with_deadline(until), out, max);
       if (n || n.error().code != Code::kDeadlineExceeded) co_return n;
-      NEAP_CO_TRY_VOID(ctx.check(runtime_.executor().now()));
+      // Before the reader's own deadline, which may come sooner each time than the node's silence is long.
       if (!desk_->is_present(runtime_.executor().now(), grace_))
         co_return fail(Code::kUnavailable, "logs.node.lost",
                        fmt::format("node {} went out of reach while it answered", node_));
+      NEAP_CO_TRY_VOID(ctx.check(runtime_.executor().now()));
     }
   }
   io::Stream& stream() { return *wish_->stream; }

@@ -6,6 +6,7 @@
 
 #include "border.h"
 #include "console.h"
+#include "controller_admission.h"
 #include "derivation_admission.h"
 #include "join_desk.h"
 #include "neap/api/kind.h"
@@ -18,6 +19,7 @@
 #include "node_streams.h"
 #include "oidc_console.h"
 #include "policy_admission.h"
+#include "priority_admission.h"
 #include "refusal_budget.h"
 #include "registry_publisher.h"
 #include "registry_route.h"
@@ -68,6 +70,7 @@ struct ServerProcess::Impl {
   }
   Task<void> record(apiserver::AuditRecord entry);
   Task<Status> start_api();
+  Task<Result<std::optional<Json>>> find_priority_class(std::string name);
   Task<Status> start_data_plane();
   // A server with a store of its own always leads.
   bool leads() const { return !election || election->leads(); }
@@ -110,6 +113,9 @@ struct ServerProcess::Impl {
   std::unique_ptr<OidcProvider> provider;
   PolicyAdmission policy_admission;
   DerivationAdmission derivation_admission{authorizer};
+  ControllerAdmission controller_admission{authorizer};
+  PriorityAdmission priority_admission{
+      authorizer, [this](std::string name) { return find_priority_class(std::move(name)); }};
   std::unique_ptr<apiserver::ApiServer> api;
   std::unique_ptr<client::ResourceClient> admin_client;
   std::unique_ptr<client::ResourceClient> leader_client;  // writes while this server leads

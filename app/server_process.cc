@@ -149,6 +149,18 @@ Task<void> ServerProcess::Impl::record(apiserver::AuditRecord entry) {
   if (!appended) log.error("a request is not on record", {telemetry::Field(appended.error())});
 }
 
+Task<Result<std::optional<Json>>> ServerProcess::Impl::find_priority_class(std::string name) {
+  auto found = co_await admin_client->get({}, {.group = "scheduling.k8s.io",
+                                               .version = "v1",
+                                               .plural = "priorityclasses",
+                                               .namespace_ = {},
+                                               .name = std::move(name),
+                                               .subresource = {}});
+  if (found) co_return std::optional<Json>(*std::move(found));
+  if (found.error().code == Code::kNotFound) co_return std::optional<Json>();
+  co_return fail(std::move(found).error(), "asking what a PriorityClass is worth");
+}
+
 Task<Status> ServerProcess::Impl::start_api() {
   store::Store* const of_leader = fenced ? &*fenced : nullptr;
   api = std::make_unique<apiserver::ApiServer>(
@@ -158,7 +170,7 @@ Task<Status> ServerProcess::Impl::start_api() {
           .kinds = api::KindTable::standard(),
           .authenticator = authenticator,
           .authorizer = authorizer,
-          .admission = {&policy_admission, &derivation_admission},
+          .admission = {&policy_admission, &derivation_admission, &controller_admission, &priority_admission},
           .audit = [this](apiserver::AuditRecord entry) { return record(std::move(entry)); },
           .audit_policy = audit_policy ? &*audit_policy : nullptr,
           .on_failure = [this](const Error& error) { storage_failed(error); },
@@ -169,7 +181,7 @@ Task<Status> ServerProcess::Impl::start_api() {
   api->keep_rbac(rbac);
   api->do_upkeep(!fenced);
   NEAP_CO_TRY_VOID(co_await api->start());
-  const auth::Identity own{.user = "system:controllers",
+  const auth::Identity own{.user = std::string(auth::kControllersUser),
                            .groups = {std::string(auth::kMastersGroup)},
                            .node = {},
                            .authenticated = true};

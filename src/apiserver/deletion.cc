@@ -115,7 +115,7 @@ Task<Outcome<Reply>> Rest::remove_now(CallContext ctx, const api::KindEntry& kin
                                       std::string name, std::string uid) {
   Request request;
   request.ctx = std::move(ctx);
-  request.who = {.user = "system:apiserver",
+  request.who = {.user = std::string(auth::kUpkeepUser),
                  .groups = {std::string(auth::kMastersGroup)},
                  .node = {},
                  .authenticated = true};

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "internal/service_account.h"
+#include "neap/auth/rbac.h"
 
 namespace neap::apiserver {
 namespace {
@@ -52,6 +53,15 @@ Outcome<std::optional<auth::Identity>> impersonated(const io::HttpRequest& reque
   if (user.empty())
     return bad_request("auth.impersonate.user",
                        "impersonation needs Impersonate-User beside the other headers");
+  if (user == auth::kControllersUser || user == auth::kUpkeepUser) {
+    auth::Attributes what;
+    what.is_resource = true;
+    what.verb = "impersonate";
+    what.version = "v1";
+    what.resource = "users";
+    what.name = user;
+    return forbidden(who, what, "what the server's own loops decide is theirs alone");
+  }
   for (const auto& group : groups)
     if (group != auth::kAuthenticatedGroup) NEAP_TRY_VOID(check(who, authorizer, "groups", "", group));
   if (const auto account = account_of(user)) {

@@ -62,7 +62,8 @@ void RbacAuthorizer::Rule::split(std::vector<Rule>& out) const {
 }
 
 bool RbacAuthorizer::Rule::covers(const Rule& one) const {
-  if (!holds(verbs, *one.verbs.begin())) return false;
+  const auto& verb = *one.verbs.begin();
+  if (verb == kOverrideVerb ? !verbs.contains(verb) : !holds(verbs, verb)) return false;
   if (!one.paths.empty()) return holds_path(paths, *one.paths.begin());
   return holds(groups, *one.groups.begin()) && holds_resource(resources, *one.resources.begin()) &&
          (names.empty() || (!one.names.empty() && names.contains(*one.names.begin())));

@@ -56,7 +56,7 @@ bool path_matches(const std::set<std::string, std::less<>>& paths, std::string_v
 RbacAuthorizer::RbacAuthorizer() = default;
 
 bool RbacAuthorizer::Rule::allows(const Attributes& what) const {
-  if (!has(verbs, what.verb)) return false;
+  if (what.verb == kOverrideVerb ? !verbs.contains(what.verb) : !has(verbs, what.verb)) return false;
   if (!what.is_resource) return path_matches(paths, what.path);
   if (!has(groups, what.group)) return false;
   const auto full = what.subresource.empty() ? what.resource : what.resource + "/" + what.subresource;
@@ -146,7 +146,7 @@ std::vector<std::pair<const RbacAuthorizer::Rule*, const std::string*>> RbacAuth
 }
 
 Decision RbacAuthorizer::authorize(const Identity& who, const Attributes& what) const {
-  if (is_member(who, kMastersGroup)) return {true, "member of system:masters"};
+  if (is_member(who, kMastersGroup) && what.verb != kOverrideVerb) return {true, "member of system:masters"};
   if (is_member(who, kAuthenticatedGroup)) {
     if (!what.is_resource && what.verb == "get" && path_matches(kDiscoveryPaths, what.path))
       return {true, "discovery is open to everyone who is authenticated"};

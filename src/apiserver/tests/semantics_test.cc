@@ -160,6 +160,11 @@ TEST(Impersonation, only_who_may_acts_as_somebody_else_and_with_no_more_rights) 
                               {{"Impersonate-User", "bob"}, {"Impersonate-Group", "system:masters"}});
   EXPECT_EQ(log.status, 403);
   EXPECT_NE(log.message().find("not shown to who impersonates"), std::string::npos) << log.text;
+  for (const auto* own : {"system:controllers", "system:apiserver"}) {
+    const auto loop = as("admin", {{"Impersonate-User", own}, {"Impersonate-Group", "system:masters"}});
+    EXPECT_EQ(loop.status, 403) << own;
+    EXPECT_NE(loop.message().find("theirs alone"), std::string::npos) << loop.text;
+  }
   EXPECT_EQ(as("admin", {{"Impersonate-Group", "x"}}).status, 400);
   EXPECT_EQ(as("admin", {{"Impersonate-User", "a"}, {"Impersonate-Uid", "x"}}).status, 400);
   const bool told = std::ranges::any_of(world.audit(), [](const AuditRecord& one) {

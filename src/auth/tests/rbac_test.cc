@@ -153,6 +153,26 @@ TEST_F(RbacEscalation, a_role_holds_no_more_than_its_author) {
     EXPECT_FALSE(writes(user("alice"), "roles", wide).allowed) << wide;
 }
 
+TEST_F(RbacEscalation, override_is_held_and_handed_on_by_whom_a_rule_names_it_for) {
+  set(R"({"kind":"Role","metadata":{"name":"all","namespace":"team-a"},"rules":[
+    {"verbs":["*"],"apiGroups":["neap.dev"],"resources":["*"]}]})");
+  set(R"({"kind":"RoleBinding","metadata":{"name":"all","namespace":"team-a"},
+    "roleRef":{"kind":"Role","name":"all"},"subjects":[{"kind":"User","name":"bob"}]})");
+  const auto asked = resource("override", "allocations");
+  EXPECT_FALSE(allows(user("bob"), asked)) << "a star is not this right";
+  EXPECT_FALSE(allows(user("root", {"system:masters"}), asked));
+  constexpr auto kNames =
+      R"({"rules":[{"verbs":["override"],"apiGroups":["neap.dev"],"resources":["allocations"]}]})";
+  EXPECT_FALSE(writes(user("bob"), "roles", kNames).allowed);
+  EXPECT_TRUE(writes(user("root", {"system:masters"}), "roles", kNames).allowed);
+  set(R"({"kind":"Role","metadata":{"name":"mend","namespace":"team-a"},"rules":[
+    {"verbs":["override"],"apiGroups":["neap.dev"],"resources":["allocations"]}]})");
+  set(R"({"kind":"RoleBinding","metadata":{"name":"mend","namespace":"team-a"},
+    "roleRef":{"kind":"Role","name":"mend"},"subjects":[{"kind":"Group","name":"system:masters"}]})");
+  EXPECT_TRUE(allows(user("root", {"system:masters"}), asked));
+  EXPECT_FALSE(allows(user("root", {"system:masters"}), resource("override", "trainingjobs")));
+}
+
 TEST_F(RbacEscalation, rights_in_one_namespace_are_none_in_another_or_everywhere) {
   const auto* narrow =
       R"({"rules":[{"verbs":["get"],"apiGroups":["neap.dev"],"resources":["trainingjobs"]}]})";

@@ -5,6 +5,9 @@
 // 3. Everyone who is authenticated may discover the API and ask about their own rights.
 // 4. Nobody writes a role that holds more than they do (unless they may `escalate` it), nor binds one (unless
 //    they may `bind` it); who is refused is told which rights are missing.
+// 5. The verb "override" is held by whom a rule names it for, never by "*" or system:masters: nobody writes
+// by
+//    hand what controllers decide without having said so in a role.
 // Belongs to one executor; feed it with set() and erase() as objects change.
 #pragma once
 
@@ -17,6 +20,11 @@
 #include "neap/auth/auth.h"
 
 namespace neap::auth {
+
+inline constexpr std::string_view kOverrideVerb = "override";
+// Who the server's own loops are; nobody may act as one of them.
+inline constexpr std::string_view kControllersUser = "system:controllers";
+inline constexpr std::string_view kUpkeepUser = "system:apiserver";
 
 class RbacAuthorizer : public Authorizer {
  public:

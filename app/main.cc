@@ -69,7 +69,7 @@ int serve(io::RealRuntime& runtime, Options options) {
 // As a Kubernetes API server calls them, where it has them.
 struct OidcFlags {
   OidcProviderOptions options;
-  std::string username_prefix, ca_file, client_secret_file;
+  std::string username_prefix, ca_file, client_secret_file, config_file;
   std::vector<std::string> required_claims;
 };
 
@@ -90,12 +90,17 @@ void add_oidc_flags(CLI::App& app, OidcFlags& flags) {
   add("--oidc-groups-prefix", claims.groups_prefix, "Before every group's name");
   add("--oidc-required-claim", flags.required_claims, "NAME=VALUE that a token must have; may be repeated");
   add("--oidc-ca-file", flags.ca_file, "PEM file: who signed the provider's certificate");
-  add("--oidc-client-secret-file", flags.client_secret_file, "File with the client's secret, if it has one");
-  add("--oidc-scope", flags.options.scopes, "Asked for at sign-in; may be repeated")->capture_default_str();
+  app.add_option("--oidc-client-secret-file", flags.client_secret_file,
+                 "File with the client's secret, if it has one");
+  app.add_option("--oidc-scope", flags.options.scopes, "Asked for at sign-in; may be repeated")
+      ->capture_default_str();
+  app.add_option("--authentication-config", flags.config_file,
+                 "AuthenticationConfiguration with several identity providers; the first signs people in")
+      ->excludes(issuer);
 }
 
 bool take_oidc_flags(OidcFlags& flags, ServerOptions& options) {
-  if (flags.options.claims.issuer_url.empty()) return true;
+  if (flags.options.claims.issuer_url.empty() && flags.config_file.empty()) return true;
   if (!flags.username_prefix.empty()) flags.options.claims.username_prefix = flags.username_prefix;
   for (const auto& claim : flags.required_claims) {
     const auto equal = claim.find('=');
@@ -106,8 +111,10 @@ bool take_oidc_flags(OidcFlags& flags, ServerOptions& options) {
     flags.options.claims.required_claims.emplace_back(claim.substr(0, equal), claim.substr(equal + 1));
   }
   const auto runtime = io::RealRuntime::create();
-  for (const auto& [path, text] : {std::pair(&flags.ca_file, &flags.options.ca_pem),
-                                   std::pair(&flags.client_secret_file, &flags.options.client_secret)}) {
+  std::string config;
+  for (const auto& [path, text] :
+       {std::pair(&flags.config_file, &config), std::pair(&flags.ca_file, &flags.options.ca_pem),
+        std::pair(&flags.client_secret_file, &flags.options.client_secret)}) {
     if (path->empty()) continue;
     auto read = runtime->files().read_file(*path, 1u << 20);
     if (!read) {
@@ -118,7 +125,16 @@ bool take_oidc_flags(OidcFlags& flags, ServerOptions& options) {
   }
   auto& secret = flags.options.client_secret;
   while (secret.ends_with('\n') || secret.ends_with('\r')) secret.pop_back();
-  options.oidc = flags.options;
+  options.oidc = {flags.options};
+  if (flags.config_file.empty()) return true;
+  auto read = parse_authentication_config(config, flags.config_file);
+  if (!read) {
+    std::fprintf(stderr, "neap: %s\n", read.error().to_string().c_str());
+    return false;
+  }
+  options.oidc = *std::move(read);
+  options.oidc.front().client_secret = flags.options.client_secret;
+  options.oidc.front().scopes = flags.options.scopes;
   return true;
 }
 

@@ -1,5 +1,5 @@
 // ServerAuthenticator: who calls the server: who another server says, then console sessions first, then
-// tokens of the identity provider, then what the API's own authenticator knows.
+// tokens of the identity providers, then what the API's own authenticator knows.
 #pragma once
 
 #include <optional>
@@ -8,7 +8,7 @@
 #include "console.h"
 #include "neap/apiserver/server.h"
 #include "neap/crypto/digest.h"
-#include "oidc_provider.h"
+#include "oidc_providers.h"
 #include "server_peers.h"
 
 namespace neap::app {
@@ -29,11 +29,12 @@ class ServerAuthenticator final : public apiserver::Authenticator {
   }
   void use(const Console* console) { console_ = console; }
   void use(const ServerPeers* peers) { peers_ = peers; }
-  void use(OidcProvider* provider) { provider_ = provider; }
+  void use(const OidcProviders* providers) { providers_ = providers; }
 
   Task<void> prepare(const io::HttpRequest& request) const override {
-    if (!provider_) co_return;
-    if (auto token = token_in(request)) co_await provider_->prepare({}, *std::move(token));
+    auto token = providers_ ? token_in(request) : std::nullopt;
+    if (auto* judge = token ? providers_->find_issuer_of(*token) : nullptr)
+      co_await judge->prepare({}, *std::move(token));
   }
   Result<auth::Identity> authenticate(const io::HttpRequest& request,
                                       const io::PeerCertificate* certificate) const override {
@@ -44,7 +45,8 @@ class ServerAuthenticator final : public apiserver::Authenticator {
     if (console_ && !certificate)
       if (auto who = console_->identify(request)) return *std::move(who);
     const auto token = certificate ? std::nullopt : token_in(request);
-    if (provider_ && token && provider_->is_issuer_of(*token)) return provider_->authenticate(*token);
+    if (const auto* judge = providers_ && token ? providers_->find_issuer_of(*token) : nullptr)
+      return judge->authenticate(*token);
     // Registry clients know basic authentication only: the password is the token.
     if (const auto basic = request.headers.get("Authorization"); basic.starts_with("Basic ")) {
       NEAP_TRY(const auto plain, crypto::from_base64(basic.substr(6)));
@@ -57,9 +59,9 @@ class ServerAuthenticator final : public apiserver::Authenticator {
 
   Task<Result<apiserver::ReviewedToken>> review_token(CallContext ctx, std::string token,
                                                       std::vector<std::string> audiences) const override {
-    if (provider_ && provider_->is_issuer_of(token)) {
-      co_await provider_->prepare(ctx, token);
-      co_return standard_->for_this_server(provider_->authenticate(token), audiences);
+    if (auto* judge = providers_ ? providers_->find_issuer_of(token) : nullptr) {
+      co_await judge->prepare(ctx, token);
+      co_return standard_->for_this_server(judge->authenticate(token), audiences);
     }
     co_return co_await standard_->review_token(std::move(ctx), std::move(token), std::move(audiences));
   }
@@ -79,7 +81,7 @@ class ServerAuthenticator final : public apiserver::Authenticator {
   std::optional<apiserver::StandardAuthenticator> standard_;
   const Console* console_ = nullptr;
   const ServerPeers* peers_ = nullptr;
-  OidcProvider* provider_ = nullptr;
+  const OidcProviders* providers_ = nullptr;
 };
 
 }  // namespace neap::app

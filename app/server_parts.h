@@ -110,7 +110,7 @@ struct ServerProcess::Impl {
   ServerAuthenticator authenticator;
   auth::AuthorizerChain authorizer;
   std::optional<auth::AuditPolicy> audit_policy;
-  std::unique_ptr<OidcProvider> provider;
+  std::unique_ptr<OidcProviders> providers;
   PolicyAdmission policy_admission;
   DerivationAdmission derivation_admission{authorizer};
   ControllerAdmission controller_admission{authorizer};

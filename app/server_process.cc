@@ -42,12 +42,11 @@ Task<Status> ServerProcess::Impl::open_state(const io::Endpoint& listen) {
   if (!options.audit_policy_file.empty()) {
     NEAP_CO_TRY(audit_policy, load_audit_policy(runtime.files(), options.audit_policy_file));
   }
-  if (options.oidc) {
-    NEAP_CO_TRY_VOID(OidcProvider::check(*options.oidc));
-    options.oidc->cache_path = path("oidc-keys.json");
-    provider = std::make_unique<OidcProvider>(runtime, *options.oidc, log);
-    provider->start();
-    authenticator.use(provider.get());
+  if (!options.oidc.empty()) {
+    NEAP_CO_TRY_VOID(OidcProviders::check(options.oidc));
+    providers = std::make_unique<OidcProviders>(runtime, options.oidc, options.state_directory, log);
+    providers->start();
+    authenticator.use(providers.get());
   }
   co_return co_await open_ledgers();
 }
@@ -385,7 +384,7 @@ Task<Status> ServerProcess::start() {
   i.console = std::make_unique<Console>(
       Console::Dependencies{.clock = i.runtime.clock(), .random = i.runtime.random()},
       Console::Options{.public_url = "https://" + i.address,
-                       .sign_in_path = i.provider ? std::string(OidcConsole::kPath) : std::string()});
+                       .sign_in_path = i.providers ? std::string(OidcConsole::kPath) : std::string()});
   i.authenticator.use(i.console.get());
   i.add_routes();
   i.add_identity_routes();
@@ -413,7 +412,7 @@ Task<void> ServerProcess::stop() {
   if (i.election) co_await i.election->stop();
   if (i.http) co_await i.http->stop();
   co_await i.tasks.stop();
-  if (i.provider) co_await i.provider->stop();
+  if (i.providers) co_await i.providers->stop();
   i.leader_client.reset();
   i.admin_client.reset();
   if (i.api) co_await i.api->stop();

@@ -7,7 +7,7 @@
 
 #include "neap/base/task.h"
 #include "neap/io/http.h"
-#include "oidc_provider.h"
+#include "oidc_providers.h"
 #include "server_store.h"
 
 namespace neap::app {
@@ -21,12 +21,12 @@ struct ServerOptions {
   std::string site = "hq";
   std::vector<std::string> names;  // further addresses for the server certificate
   ServerStoreOptions store;
-  std::string identity_directory;           // of the installation's keys; empty: STATE/identity
-  std::string content_directory;            // of the registry's blobs; empty: STATE/content
-  std::string advertise;                    // HOST:PORT for the other servers; empty: the address listened on
-  std::optional<OidcProviderOptions> oidc;  // who signs people in; none: tokens and certificates only
-  std::string secrets_key_file;             // empty: STATE/identity/secrets.key, made at the first start
-  std::string audit_policy_file;            // audit.k8s.io/v1 Policy in YAML; empty: writes and refusals
+  std::string identity_directory;         // of the installation's keys; empty: STATE/identity
+  std::string content_directory;          // of the registry's blobs; empty: STATE/content
+  std::string advertise;                  // HOST:PORT for the other servers; empty: the address listened on
+  std::vector<OidcProviderOptions> oidc;  // who says who people are; none: tokens and certificates only
+  std::string secrets_key_file;           // empty: STATE/identity/secrets.key, made at the first start
+  std::string audit_policy_file;          // audit.k8s.io/v1 Policy in YAML; empty: writes and refusals
   Duration node_certificate_life = std::chrono::hours(24 * 30);
   std::size_t connections_max = io::HttpLimits{}.connections_max;
   std::function<void()> on_storage_failure;  // nothing more is written: end, with kExitStorageFailed

@@ -150,11 +150,11 @@ void ServerProcess::Impl::add_identity_routes() {
   using Who = const auth::Identity&;
   api->add_route({.prefix = "/neap/v1/oidc", .authorize = false, .handler = [this](io::HttpExchange& e, Who) {
                     return reply_json(e, [this](Json) -> Task<Result<Json>> {
-                      if (provider) co_return provider->describe();
+                      if (providers) co_return providers->first().describe();
                       co_return fail(
                           Code::kNotFound, "oidc.none",
                           "this server has no identity provider; start it with --oidc-issuer-url and "
-                          "--oidc-client-id, or use a kubeconfig with a token");
+                          "--oidc-client-id (or --authentication-config), or use a kubeconfig with a token");
                     });
                   }});
   api->add_route({.prefix = "/neap/v1/secrets/rotate",
@@ -171,8 +171,8 @@ void ServerProcess::Impl::add_identity_routes() {
                       co_return Json{{"secrets", done.objects}, {"rewrapped", done.rewrapped}};
                     });
                   }});
-  if (!provider) return;
-  oidc_console = std::make_unique<OidcConsole>(runtime, *provider, *console,
+  if (!providers) return;
+  oidc_console = std::make_unique<OidcConsole>(runtime, providers->first(), *console,
                                                OidcConsole::Options{.public_url = "https://" + address});
   api->add_route({.prefix = std::string(OidcConsole::kPath),
                   .authorize = false,

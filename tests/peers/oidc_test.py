@@ -123,9 +123,12 @@ class OidcTest(unittest.TestCase):
         cls.provider = Provider(cls.folder / "provider", [f"http://127.0.0.1:{cls.cli_port}/callback", f"https://127.0.0.1:{cls.server.port}/console/oidc/callback"])
         cls.provider.start()
         cls.addClassCleanup(lambda: cls.provider.end())
-        cls.server.ARGUMENTS = [
-            "--oidc-issuer-url", cls.provider.issuer, "--oidc-client-id", "neap", "--oidc-ca-file", str(cls.provider.ca), "--oidc-username-prefix", "oidc:",
-            "--oidc-groups-claim", "groups", "--oidc-scope", "openid", "--oidc-scope", "offline_access", "--oidc-scope", "groups"]
+        cls.partner = Provider(cls.folder / "partner", [f"http://127.0.0.1:{cls.cli_port}/callback"])
+        cls.partner.start()
+        cls.addClassCleanup(lambda: cls.partner.end())
+        config = cls.folder / "authentication.json"
+        config.write_text(cls.configuration(cls.provider, cls.partner, ("oidc:", ""), ("partner:", "partner:")))
+        cls.server.ARGUMENTS = ["--authentication-config", str(config), "--oidc-scope", "openid", "--oidc-scope", "offline_access", "--oidc-scope", "groups"]
         cls.addClassCleanup(cls.server.end)
         cls.server.start()
         rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}]
@@ -135,6 +138,14 @@ class OidcTest(unittest.TestCase):
                                                     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "dev"}})):
             reply = cls.server.ask("POST", f"/apis/rbac.authorization.k8s.io/v1/{kind}", {"apiVersion": "rbac.authorization.k8s.io/v1", **body})
             assert reply.status == 201, reply.text
+
+    @staticmethod
+    def configuration(first: Provider, second: Provider, *prefixes: tuple[str, str]) -> str:
+        return json.dumps({
+            "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
+            "jwt": [{"issuer": {"url": one.issuer, "audiences": ["neap"], "certificateAuthority": one.ca.read_text()},
+                     "claimMappings": {"username": {"claim": "sub", "prefix": user}, "groups": {"claim": "groups", "prefix": group}}}
+                    for one, (user, group) in zip((first, second), prefixes)]})
 
     def home(self, name: str) -> pathlib.Path:
         folder = self.folder / name
@@ -213,6 +224,49 @@ class OidcTest(unittest.TestCase):
         home = self.home(name)
         self.login(home, "alice")
         return json.loads((home / "login-neap.json").read_text())["idToken"]
+
+    def partner_token(self, user: str, client: str = "neap") -> str:
+        """An ID token of the second provider, by its device flow (RFC 8628)."""
+        browser = Browser(self.partner.ca)
+
+        def post(path: str, **form: str) -> dict:
+            return json.loads(browser.send(urllib.request.Request(self.partner.issuer + path, data=urllib.parse.urlencode(form).encode()))[1])
+
+        asked = post("/device/auth", client_id=client, scope="openid groups")
+        url, page = browser.get(asked["verification_uri"])
+        url, page = browser.submit(url, page, user_code=asked["user_code"])
+        url, page = browser.submit(url, page)
+        browser.sign_in(url, page, user)
+        return post("/token", client_id=client, grant_type="urn:ietf:params:oauth:grant-type:device_code", device_code=asked["device_code"])["id_token"]
+
+    def review(self, token: str, audiences: list[str] | None = None) -> dict:
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token, "audiences": audiences or []}}
+        reply = self.server.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body)
+        self.assertEqual(reply.status, 201, reply.text)
+        return reply.json["status"]
+
+    def test_two_providers_each_speak_of_their_own_people_only(self) -> None:
+        first, second = self.token("two"), self.partner_token("alice")
+        self.assertEqual(self.review(first)["user"]["username"], "oidc:alice")
+        partner = self.review(second)
+        self.assertEqual(partner["user"]["username"], "partner:alice")
+        self.assertEqual(set(partner["user"]["groups"]), {"partner:dev", "partner:system:masters", "system:authenticated"}, "prefixed, so nobody's masters")
+        self.assertEqual(self.server.ask("GET", "/api/v1/configmaps", token=first).status, 200)
+        self.assertEqual(self.server.ask("GET", "/api/v1/configmaps", token=second).status, 403, "another alice, of another group")
+        # Signed by one, said to be of the other; and made for another client.
+        one, other = first.split("."), second.split(".")
+        for wrong in (f"{one[0]}.{other[1]}.{one[2]}", f"{other[0]}.{one[1]}.{other[2]}", self.partner_token("alice", "elsewhere")):
+            self.assertFalse(self.review(wrong)["authenticated"])
+            self.assertEqual(self.server.ask("GET", "/api/v1/configmaps", token=wrong).status, 401)
+        self.assertFalse(self.review(second, ["vault"])["authenticated"], "it is for this server only")
+
+    def test_providers_that_share_a_prefix_are_refused_at_the_start(self) -> None:
+        config = self.folder / "shared.json"
+        config.write_text(self.configuration(self.provider, self.partner, ("", "a:"), ("", "b:")))
+        done = subprocess.run([str(PROGRAM), "server", "--state", str(self.folder / "shared"), "--listen", "127.0.0.1:0", "--authentication-config", str(config)],
+                              capture_output=True, text=True, timeout=60, check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("same prefix", done.stderr)
 
     def test_a_token_that_was_tampered_with_is_nobody(self) -> None:
         token = self.token("tampered")

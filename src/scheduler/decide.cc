@@ -5,7 +5,7 @@
 
 namespace neap::scheduler {
 
-void charge(std::map<std::string, Queue>& queues, std::vector<ProjectBudget>& budgets, const Request& request,
+bool charge(std::map<std::string, Queue>& queues, std::vector<ProjectBudget>& budgets, const Request& request,
             const Decision& decision) {
   const auto count =
       std::int64_t(decision.is_placed ? decision.placements.size() : decision.preemption->placements.size());
@@ -14,11 +14,15 @@ void charge(std::map<std::string, Queue>& queues, std::vector<ProjectBudget>& bu
     queue->second.memory_used.value += request.each.memory.value * count;
     queue->second.accelerators_used.value += request.each.accelerators.value * count;
   }
-  if (!decision.cost_per_hour) return;
+  bool is_changed = count_job(budgets, request);
+  if (!decision.cost_per_hour) return is_changed;
   for (auto& budget : budgets)
-    if (budget.budget.project == request.project)
+    if (budget.budget.project == request.project) {
       budget.state.committed.value +=
           compute_cost(request, decision, budget.open_ended).value + decision.egress_cost.value;
+      is_changed = true;
+    }
+  return is_changed;
 }
 
 Plan decide(const Snapshot& snapshot, std::span<const Request> requests, const Options& options) {

@@ -48,21 +48,22 @@ Refusal summarise(const Decision& decision) {
 std::string shape_of(const Request& r) {
   ShapeKey key;
   for (const auto* t : {&r.project, &r.team, &r.model, &r.queue, &r.priority_class, &r.consumer_site,
-                        &r.pinned_site, &r.pinned_node, &r.each.accelerator_model})
+                        &r.pinned_site, &r.pinned_node, &r.each.accelerator_model, &r.held_back})
     key.text(*t);
   for (const std::int64_t n :
        {std::int64_t(r.priority), std::int64_t(r.kind), std::int64_t(r.replicas), r.each.cores.value,
         r.each.memory.value, r.each.accelerators.value, std::int64_t(r.interruption),
-        std::int64_t(r.cost_strategy), std::int64_t(r.may_span_sites), std::int64_t(r.spreads_nodes),
-        std::int64_t(r.replicas_min), std::int64_t(r.may_preempt),
-        r.topology ? std::int64_t(r.topology->level) + 1 : 0,
+        std::int64_t(r.cost_strategy), std::int64_t(r.spot_use), std::int64_t(r.stays_private),
+        std::int64_t(r.may_span_sites), std::int64_t(r.spreads_nodes), std::int64_t(r.replicas_min),
+        std::int64_t(r.may_preempt), r.topology ? std::int64_t(r.topology->level) + 1 : 0,
         r.topology ? std::int64_t(r.topology->is_required) : 0,
         r.topology ? std::int64_t(r.topology->slice_replicas) : 0})
     key.number(n);
   key.number(r.deadline ? r.deadline->time_since_epoch().count() : INT64_MIN);
   key.number(r.duration_estimate ? r.duration_estimate->count() : INT64_MIN);
   key.number(r.latency_max ? r.latency_max->count() : INT64_MIN);
-  for (const auto* list : {&r.excluded_nodes, &r.tolerations, &r.spread_sites}) key.texts(*list);
+  for (const auto* list : {&r.excluded_nodes, &r.tolerations, &r.spread_sites, &r.accelerator_alternatives})
+    key.texts(*list);
   key.number(std::int64_t(r.node_selector.size()));
   for (const auto& [name, held] : r.node_selector) {
     key.text(name);
@@ -93,9 +94,11 @@ Engine::Engine(const Snapshot& snapshot, std::span<const Request> requests, cons
   context_ = {&options_, &board_, make_stranding_table(board_, requests)};
 }
 
-Decision Engine::place(const Request& request) {
+Decision Engine::place(const Request& asked) {
   Decision decision;
-  decision.request = request.id;
+  decision.request = asked.id;
+  const auto lowered = board_.budgets.empty() ? std::nullopt : lower_to_budget(board_, asked, decision.note);
+  const Request& request = lowered ? *lowered : asked;
   if (auto refusal = check_request(board_, request)) {
     decision.pending = std::move(refusal);
     return decision;
@@ -114,7 +117,7 @@ Decision Engine::place(const Request& request) {
       try_preempt(ask, decision);
     }
   }
-  suggest(ask, request, decision);
+  suggest(ask, asked, decision);
   return decision;
 }
 
@@ -423,8 +426,7 @@ bool Engine::finish(Ask& ask, Decision& decision, std::vector<Taken>& taken) {
   }
   decision.is_placed = true;
   for (std::size_t s = 0; s < sites.size(); ++s) decision.sites[s].is_chosen = sites[s];
-  charge(board_.queues, board_.budgets, ask.request, decision);
-  if (decision.cost_per_hour && !board_.budgets.empty()) ++board_.budget_changes;
+  if (charge(board_.queues, board_.budgets, ask.request, decision)) ++board_.budget_changes;
   return false;
 }
 
@@ -432,7 +434,7 @@ void Engine::suggest(Ask& ask, const Request& request, Decision& decision) {
   if (suggestions_made_ >= options_.suggestions_max && !ask.has_suggestions) return;
   if (!ask.has_suggestions) {
     ++suggestions_made_;
-    ask.suggestions = suggest_changes(context_, current_snapshot(), request, decision);
+    ask.suggestions = suggest_changes(context_, ask, current_snapshot(), request, decision);
     ask.has_suggestions = true;
   }
   decision.would_fit = ask.suggestions;

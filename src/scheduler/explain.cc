@@ -35,6 +35,7 @@ constexpr std::array<std::string_view, kGuardCount> kGuardCodes{"none",
                                                                 "deadline.infeasible",
                                                                 "gang.no_room",
                                                                 "topology.no_room",
+                                                                "plan.held_back",
                                                                 "request.invalid"};
 
 Json text(std::string_view value) { return Json(boost::json::string(value)); }
@@ -65,8 +66,9 @@ Json parts_to_json(const ScoreParts& parts) {
 }
 
 std::string_view change_name(ChangeKind kind) {
-  constexpr std::array<std::string_view, 5> names{"add-nodes", "free-on-node", "raise-queue", "raise-budget",
-                                                  "drop-rule"};
+  constexpr std::array<std::string_view, 7> names{"add-nodes",    "free-on-node", "raise-queue",
+                                                  "raise-budget", "drop-rule",    "allow-accelerator",
+                                                  "await-jobs"};
   return names[std::size_t(kind)];
 }
 
@@ -230,6 +232,7 @@ Json to_json(const Decision& decision, std::string_view currency) {
   }
   if (decision.pending) out["pending"] = refusal_to_json(*decision.pending);
   if (decision.preemption) out["preemption"] = preemption_to_json(*decision.preemption);
+  if (!decision.note.empty()) out["note"] = decision.note;
   if (!decision.no_preemption.empty()) out["noPreemption"] = decision.no_preemption;
   JsonArray sites;
   for (const auto& site : decision.sites) sites.push_back(site_to_json(site));
@@ -280,6 +283,8 @@ std::string render_explanation(const Json& decision) {
       out += fmt::format("nobody makes room: {}.\n", why);
     }
   }
+  if (const auto note = get_string(decision, "note"); !note.empty()) out += fmt::format("note: {}\n", note);
+  if (const auto plan = get_string(decision, "plan"); !plan.empty()) out += fmt::format("plan: {}\n", plan);
   if (const auto* queue = find_path(decision, {"queue"})) out += render_queue(*queue);
   if (const auto tide = get_string(decision, "tide"); !tide.empty()) out += fmt::format("tide: {}.\n", tide);
   for (const auto& site : get_array(decision, "sites")) {

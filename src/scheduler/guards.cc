@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -196,40 +197,21 @@ std::vector<std::vector<bool>> resolve_targets(const Board& board) {
   return out;
 }
 
-// First refusal in guard order wins; a later, earlier-ordered one replaces it.
-void refuse(ClassVerdict& verdict, Guard guard, std::string sentence) {
-  if (verdict.guard != Guard::kNone && verdict.guard <= guard) return;
-  verdict.guard = guard;
-  verdict.sentence = std::move(sentence);
-}
-
 void check_class(const Context& context, const Request& request, const NodeClass& cls,
                  ClassVerdict& verdict) {
   const Board& board = *context.board;
   const Site& site = *board.sites[cls.site];
-  if (!cls.is_ready) refuse(verdict, Guard::kNodeNotReady, "the node is not ready");
-  if (cls.is_reclaimed) refuse(verdict, Guard::kNodeReclaimed, "the node is being reclaimed");
+  if (!cls.is_ready) verdict.refuse(Guard::kNodeNotReady, "the node is not ready");
+  if (cls.is_reclaimed) verdict.refuse(Guard::kNodeReclaimed, "the node is being reclaimed");
   if (request.interruption == InterruptionClass::kNever && cls.capacity_type == CapacityType::kSpot)
-    refuse(verdict, Guard::kInterruption, "the work must never be interrupted, and spot capacity can be");
-  if (request.each.accelerators.value > 0) {
-    if (cls.accelerator_model.empty()) {
-      refuse(verdict, Guard::kAcceleratorKind,
-             fmt::format("asks {} and the node has no accelerator", request.each.accelerator_model.empty()
-                                                                        ? "an accelerator"
-                                                                        : request.each.accelerator_model));
-    } else if (!request.each.accelerator_model.empty() &&
-               cls.accelerator_model != request.each.accelerator_model) {
-      refuse(
-          verdict, Guard::kAcceleratorKind,
-          fmt::format("asks {} and the node has {}", request.each.accelerator_model, cls.accelerator_model));
-    }
-  }
+    verdict.refuse(Guard::kInterruption, "the work must never be interrupted, and spot capacity can be");
+  const bool lacks_model = request.each.accelerators.value > 0 &&
+                           (cls.accelerator_model.empty() || !request.takes_model(cls.accelerator_model));
   for (const auto& taint : *cls.taints) {
     if (contains(request.tolerations, taint.key)) continue;
     if (taint.is_hard)
-      refuse(
-          verdict, Guard::kTaint,
-          fmt::format("the node is tainted {}={} and the work does not tolerate it", taint.key, taint.value));
+      verdict.refuse(Guard::kTaint, fmt::format("the node is tainted {}={} and the work does not tolerate it",
+                                                taint.key, taint.value));
     else
       verdict.parts.preference -= 10;
   }
@@ -245,33 +227,27 @@ void check_class(const Context& context, const Request& request, const NodeClass
         carbon_grams_per_hour(amounts_of(request.each, cls.accelerator_model), site.carbon_intensity);
   if (request.cost_strategy == CostStrategy::kPreferSpot && cls.capacity_type == CapacityType::kSpot)
     verdict.parts.preference += 25;
+  // More than all the scores of a public place together.
+  if (request.cost_strategy == CostStrategy::kPrivateFirst && site.tier != Tier::kPublic)
+    verdict.parts.preference += 200;
   if (request.cost_strategy == CostStrategy::kAvoidSpot && cls.capacity_type == CapacityType::kSpot)
     verdict.parts.preference -= 25;
 
-  for (const auto& budget : board.budgets) {
-    if (budget.budget.project != request.project) continue;
-    if (!verdict.parts.cost_per_hour) {
-      if (!budget.budget.is_hard) continue;
-      refuse(verdict, Guard::kBudget,
-             fmt::format("budget {} cannot be kept: the price book has no price for {} capacity at {}",
-                         budget.budget.name, policy::capacity_type_name(cls.capacity_type), site.name));
-      continue;
-    }
-    const auto duration_ms =
-        std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::milliseconds>(
-                                      request.duration_estimate.value_or(budget.open_ended))
-                                      .count());
-    const auto compute = finops::multiply_divide(gang, duration_ms, 1, 3'600'000);
-    const MoneyMicros asked{compute ? *compute + verdict.parts.egress_cost.value : INT64_MAX / 4};
-    const auto answer = finops::evaluate_budget(budget.budget, budget.state, asked);
-    if (!answer.admits) refuse(verdict, Guard::kBudget, answer.sentence);
-    const bool is_bought =
-        cls.capacity_type == CapacityType::kOnDemand || cls.capacity_type == CapacityType::kReserved;
-    if (answer.action >= finops::BudgetAction::kSpotOnly && is_bought)
-      refuse(verdict, Guard::kBudget,
-             fmt::format("{}: {} capacity is no longer bought", answer.sentence,
-                         policy::capacity_type_name(cls.capacity_type)));
-  }
+  check_budgets(board, request, cls, verdict);
+  const bool is_spot = cls.capacity_type == CapacityType::kSpot;
+  if ((request.spot_use == SpotUse::kOnly && !is_spot) || (request.spot_use == SpotUse::kNever && is_spot) ||
+      (request.stays_private && site.tier == Tier::kPublic))
+    verdict.refuse(Guard::kHeldBack, request.held_back);
+  if (!lacks_model) return;
+  verdict.lacks_only_model = verdict.guard == Guard::kNone;
+  verdict.refuse(Guard::kAcceleratorKind,
+                 fmt::format("asks {} and the node has {}",
+                             request.each.accelerator_model.empty() ? "an accelerator"
+                             : request.accelerator_alternatives.empty()
+                                 ? request.each.accelerator_model
+                                 : fmt::format("{} or {}", request.each.accelerator_model,
+                                               fmt::join(request.accelerator_alternatives, " or ")),
+                             cls.accelerator_model.empty() ? "no accelerator" : cls.accelerator_model));
 }
 
 double cost_score(double cost, double cheapest) {
@@ -349,10 +325,10 @@ void fill_verdicts(const Context& context, Ask& ask) {
     auto& verdict = ask.site_verdicts[s];
     ClassVerdict first;
     if (!request.pinned_site.empty() && site.name != request.pinned_site)
-      refuse(first, Guard::kSitePinned, fmt::format("the work is pinned to {}", request.pinned_site));
+      first.refuse(Guard::kSitePinned, fmt::format("the work is pinned to {}", request.pinned_site));
     if (!request.spread_sites.empty() && !contains(request.spread_sites, site.name))
-      refuse(first, Guard::kSitePinned,
-             fmt::format("the work asks one replica at each of {}", fmt::join(request.spread_sites, ", ")));
+      first.refuse(Guard::kSitePinned, fmt::format("the work asks one replica at each of {}",
+                                                   fmt::join(request.spread_sites, ", ")));
     const SiteView site_view(
         site, consumer == kNowhere || consumer == s ? nullptr : board.find_link(s, consumer), consumer == s);
     const PriceView price_view(*board.snapshot, site, request);
@@ -362,16 +338,16 @@ void fill_verdicts(const Context& context, Ask& ask) {
                                                                   : ask_rule(rules[r], activation));
       if (rules[r].capacity_type || rules[r].condition.references("node")) continue;
       auto result = apply_rule(rules[r], outcomes[s][r], targets[r][s]);
-      if (result.guard != Guard::kNone) refuse(first, result.guard, std::move(result.sentence));
+      if (result.guard != Guard::kNone) first.refuse(result.guard, std::move(result.sentence));
       first.parts.preference += result.preference;
     }
     if (auto refusal = check_data(board, request, site))
-      refuse(first, refusal->guard, std::move(refusal->sentence));
+      first.refuse(refusal->guard, std::move(refusal->sentence));
     if (auto refusal = check_latency(board, request, s))
-      refuse(first, refusal->guard, std::move(refusal->sentence));
+      first.refuse(refusal->guard, std::move(refusal->sentence));
     const double transfer = transfer_seconds(board, request, s, first.parts.egress_cost);
     if (auto refusal = check_deadline(context, request, transfer))
-      refuse(first, refusal->guard, std::move(refusal->sentence));
+      first.refuse(refusal->guard, std::move(refusal->sentence));
 
     auto& parts = first.parts;
     parts.transfer_seconds = transfer;
@@ -393,16 +369,17 @@ void fill_verdicts(const Context& context, Ask& ask) {
     auto& verdict = ask.class_verdicts[c];
     const auto& site = ask.site_verdicts[cls.site];
     verdict.parts = site.parts;
-    if (site.refusal) refuse(verdict, site.refusal->guard, site.refusal->sentence);
+    if (site.refusal) verdict.refuse(site.refusal->guard, site.refusal->sentence);
     for (std::size_t r = 0; r < rules.size(); ++r) {
       if (!rules[r].capacity_type || rules[r].condition.references("node")) continue;
       auto result = apply_rule(rules[r], outcomes[cls.site][r],
                                targets[r][cls.site] && cls.capacity_type == *rules[r].capacity_type);
-      if (result.guard != Guard::kNone) refuse(verdict, result.guard, std::move(result.sentence));
+      if (result.guard != Guard::kNone) verdict.refuse(result.guard, std::move(result.sentence));
       verdict.parts.preference += result.preference;
     }
     check_class(context, request, cls, verdict);
   }
+  keep_to_cheapest_accelerator(context, ask);
   fill_cost_parts(request, ask.class_verdicts);
 }
 

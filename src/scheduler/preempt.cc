@@ -487,8 +487,7 @@ void Engine::place_on_freed(Ask& ask, Decision& decision, std::vector<Share> sha
                   : words.size() > 1 ? std::string("have")
                                      : std::string("has"));
   decision.preemption = std::move(out);
-  charge(board_.queues, board_.budgets, request, decision);
-  if (decision.cost_per_hour && !board_.budgets.empty()) ++board_.budget_changes;
+  if (charge(board_.queues, board_.budgets, request, decision)) ++board_.budget_changes;
 }
 
 }  // namespace neap::scheduler

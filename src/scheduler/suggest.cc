@@ -22,8 +22,9 @@ class Prober {
     if (probes_ == 0) return false;
     --probes_;
     Snapshot changed = now_;
-    apply_change(changed, change);
-    return decide(changed, std::span(&request_, 1), options_).decisions[0].is_placed;
+    Request request = request_;
+    apply_change(changed, request, change);
+    return decide(changed, std::span(&request, 1), options_).decisions[0].is_placed;
   }
 
  private:
@@ -50,14 +51,30 @@ int fewest_nodes(Prober& prober, Change change, int replicas) {
   return high;
 }
 
+// Cheapest first, of those that nothing but the model keeps it from.
+std::vector<std::string> other_models(const Context& context, const Ask& ask) {
+  std::vector<std::pair<std::int64_t, std::string>> found;
+  for (std::size_t c = 0; c < ask.class_verdicts.size(); ++c)
+    if (const auto& verdict = ask.class_verdicts[c]; verdict.lacks_only_model) {
+      const auto& model = context.board->classes[c].accelerator_model;
+      if (!model.empty())
+        found.emplace_back(verdict.parts.cost_per_hour.value_or(MoneyMicros{INT64_MAX}).value, model);
+    }
+  std::ranges::sort(found);
+  std::vector<std::string> out;
+  for (auto& [cost, model] : found)
+    if (std::ranges::find(out, model) == out.end()) out.push_back(std::move(model));
+  return out;
+}
+
 std::int64_t missing(std::int64_t asked, std::int64_t used, std::int64_t limit) {
   return limit > 0 ? std::max<std::int64_t>(0, asked + used - limit) : 0;
 }
 
 }  // namespace
 
-std::vector<Change> suggest_changes(const Context& context, const Snapshot& now, const Request& request,
-                                    const Decision& decision) {
+std::vector<Change> suggest_changes(const Context& context, const Ask& ask, const Snapshot& now,
+                                    const Request& request, const Decision& decision) {
   std::vector<Change> out;
   Prober prober(context, now, request);
   const auto propose = [&](Change change) {
@@ -101,7 +118,7 @@ std::vector<Change> suggest_changes(const Context& context, const Snapshot& now,
         change.accelerators = {each.accelerators.value >= 1000 ? each.accelerators.value - whole
                                                                : each.accelerators.value - widest};
         if (each.accelerators.value > std::int64_t(board.devices(n).size()) * 1000) continue;
-        if (!each.accelerator_model.empty() && each.accelerator_model != node.accelerator_model) continue;
+        if (!request.takes_model(node.accelerator_model)) continue;
       }
       if (each.cores.value > node.cores_allocatable.value ||
           each.memory.value > node.memory_allocatable.value || !node.is_ready || node.is_reclaimed)
@@ -152,6 +169,27 @@ std::vector<Change> suggest_changes(const Context& context, const Snapshot& now,
     if (out.size() < kChangesMax) out.push_back(std::move(change));
   }
 
+  for (const auto& budget : now.budgets) {
+    if (budget.budget.project != request.project) continue;
+    Change change{.kind = ChangeKind::kAwaitJobs,
+                  .count = budget.jobs_running - kJobsAtLowerConcurrency + 1,
+                  .name = request.project};
+    if (change.count <= 0) continue;
+    change.sentence =
+        fmt::format("wait until {} of the {} jobs of project {} that hold a place {} ended", change.count,
+                    budget.jobs_running, request.project, change.count == 1 ? "has" : "have");
+    propose(std::move(change));
+    break;
+  }
+
+  constexpr std::size_t kModelsTried = 2;
+  const auto models = other_models(context, ask);
+  for (std::size_t i = 0; i < std::min(models.size(), kModelsTried); ++i) {
+    Change change{.kind = ChangeKind::kAllowAccelerator, .name = models[i]};
+    change.sentence = fmt::format("allow {} as well, if it does (acceleratorAlternatives)", models[i]);
+    propose(std::move(change));
+  }
+
   for (const auto& rule : now.rules) {
     if (rule.effect == policy::Effect::kPrefer) continue;
     Change change{.kind = ChangeKind::kDropRule, .name = rule.name};
@@ -173,7 +211,7 @@ std::vector<Change> suggest_changes(const Context& context, const Snapshot& now,
           node.memory_allocatable.value < each.memory.value)
         continue;
       if (each.accelerators.value > std::int64_t(node.devices_free.size()) * 1000) continue;
-      if (!each.accelerator_model.empty() && node.accelerator_model != each.accelerator_model) continue;
+      if (each.accelerators.value > 0 && !request.takes_model(node.accelerator_model)) continue;
       Change change{.kind = ChangeKind::kAddNodes, .node = node.name};
       change.count = fewest_nodes(prober, change, request.replicas);
       if (change.count > 0) {
@@ -189,7 +227,7 @@ std::vector<Change> suggest_changes(const Context& context, const Snapshot& now,
   return out;
 }
 
-void apply_change(Snapshot& snapshot, const Change& change) {
+void apply_change(Snapshot& snapshot, Request& request, const Change& change) {
   switch (change.kind) {
     case ChangeKind::kAddNodes: {
       const auto model = std::find_if(snapshot.nodes.begin(), snapshot.nodes.end(),
@@ -239,6 +277,13 @@ void apply_change(Snapshot& snapshot, const Change& change) {
     case ChangeKind::kRaiseBudget:
       for (auto& budget : snapshot.budgets)
         if (budget.budget.name == change.name) budget.budget.limit += change.money;
+      return;
+    case ChangeKind::kAllowAccelerator:
+      request.accelerator_alternatives.push_back(change.name);
+      return;
+    case ChangeKind::kAwaitJobs:
+      for (auto& budget : snapshot.budgets)
+        if (budget.budget.project == change.name) budget.jobs_running -= change.count;
       return;
     case ChangeKind::kDropRule:
       std::erase_if(snapshot.rules, [&](const policy::PolicyRule& rule) { return rule.name == change.name; });

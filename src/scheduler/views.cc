@@ -29,9 +29,8 @@ DataLevel level_of(const Request& request) {
 
 }  // namespace
 
-finops::ResourceAmounts amounts_of(const ReplicaResources& each, const std::string& model_fallback) {
-  return {each.cores, each.memory, each.accelerator_model.empty() ? model_fallback : each.accelerator_model,
-          each.accelerators};
+finops::ResourceAmounts amounts_of(const ReplicaResources& each, const std::string& model) {
+  return {each.cores, each.memory, model, each.accelerators};
 }
 
 bool TaskView::find(std::string_view member, Value& out) const {
@@ -171,8 +170,8 @@ bool PriceView::find(std::string_view member, Value& out) const {
   const auto type =
       is_median ? CapacityType::kSpot : policy::parse_capacity_type(member).value_or(CapacityType::kOwned);
   if (!is_median && !policy::parse_capacity_type(member)) return false;
-  const auto hourly =
-      snapshot_.prices.compute_hourly(site_.name, finops::CapacityType(type), amounts_of(request_.each, {}));
+  const auto hourly = snapshot_.prices.compute_hourly(
+      site_.name, finops::CapacityType(type), amounts_of(request_.each, request_.each.accelerator_model));
   if (!hourly) return false;
   double price = double(hourly->value) / 1e6;
   if (is_median) price /= site_.spot_price_to_median > 0 ? site_.spot_price_to_median : 1;

@@ -122,6 +122,7 @@ scheduler::ProjectBudget Replay::state_of(const finops::Budget& budget) const {
   for (const auto index : running_set_) {
     const auto& work = works_[index];
     if (terms_of(work).request.project != budget.project) continue;
+    if (!work.is_service()) ++out.jobs_running;
     const bool is_known = !work.is_service() && terms_of(work).knows_durations;
     const auto left = is_known ? std::max<std::int64_t>(0, work.end_ms - now_ms_) : open_ms;
     const auto cost = finops::multiply_divide(work.hourly.value, now_ms_ - work.billed_ms + left, 1, kHourMs);

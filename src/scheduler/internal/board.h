@@ -98,6 +98,17 @@ struct ClassVerdict {
   std::string sentence;
   // The parts that do not depend on the node; total is filled per node.
   ScoreParts parts;
+  // Nothing but the model of its accelerators refuses it.
+  bool lacks_only_model = false;
+  // Why only the cheapest accelerator is used from now on; empty where any is.
+  std::string cheapest_only;
+
+  // The first refusal in guard order wins; a later, earlier-ordered one replaces it.
+  void refuse(Guard by, std::string why) {
+    if (guard != Guard::kNone && guard <= by) return;
+    guard = by;
+    sentence = std::move(why);
+  }
 };
 
 struct SiteVerdict {
@@ -153,6 +164,14 @@ std::optional<Refusal> check_request(const Board& board, const Request& request)
 double transfer_seconds(const Board& board, const Request& request, std::uint32_t site,
                         MoneyMicros& egress_cost);
 
+// budget_guards.cc
+// The request as small as the ladders of its project's budgets let it start now, and why; absent: as it is.
+std::optional<Request> lower_to_budget(const Board& board, const Request& request, std::string& note);
+void check_budgets(const Board& board, const Request& request, const NodeClass& cls, ClassVerdict& verdict);
+void keep_to_cheapest_accelerator(const Context& context, Ask& ask);
+// One more job of its project holds a place; false where no budget counts it.
+bool count_job(std::vector<ProjectBudget>& budgets, const Request& request);
+
 // scoring.cc
 ScoreParts score_node(const Context& context, const Ask& ask, std::uint32_t node);
 StrandingTable make_stranding_table(const Board& board, std::span<const Request> requests);
@@ -164,8 +183,8 @@ std::uint32_t count_slots(const Board& board, const ReplicaResources& each, std:
 bool fits_devices(std::span<const std::int32_t> free, std::int64_t asked);
 
 // suggest.cc
-std::vector<Change> suggest_changes(const Context& context, const Snapshot& now, const Request& request,
-                                    const Decision& decision);
+std::vector<Change> suggest_changes(const Context& context, const Ask& ask, const Snapshot& now,
+                                    const Request& request, const Decision& decision);
 
 // explain.cc
 std::string cores_text(std::int64_t millicores);

@@ -52,7 +52,7 @@ struct Occupancy {
 class Engine {
  public:
   Engine(const Snapshot& snapshot, std::span<const Request> requests, const Options& options);
-  Decision place(const Request& request);
+  Decision place(const Request& asked);
 
  private:
   // engine.cc
@@ -115,8 +115,8 @@ class Engine {
   std::unique_ptr<Occupancy> occupancy_;
 };
 
-// What a placed request takes from queues and budgets.
-void charge(std::map<std::string, Queue>& queues, std::vector<ProjectBudget>& budgets, const Request& request,
+// What a placed request takes from queues and budgets; true where a budget changed.
+bool charge(std::map<std::string, Queue>& queues, std::vector<ProjectBudget>& budgets, const Request& request,
             const Decision& decision);
 MoneyMicros compute_cost(const Request& request, const Decision& decision, Duration open_ended);
 std::string shape_of(const Request& request);

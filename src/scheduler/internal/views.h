@@ -58,6 +58,7 @@ class PriceView final : public policy::ObjectView {
   const Request& request_;
 };
 
-finops::ResourceAmounts amounts_of(const ReplicaResources& each, const std::string& model_fallback);
+// Held on a node with accelerators of that model.
+finops::ResourceAmounts amounts_of(const ReplicaResources& each, const std::string& model);
 
 }  // namespace neap::scheduler

@@ -31,18 +31,20 @@ RandomCase make_case(unsigned seed) {
                                          : CapacityType::kOnDemand);
     node.is_ready = pick(10) > 0;
     node.is_reclaimed = pick(15) == 0;
+    if (pick(3) == 0 && !node.accelerator_model.empty()) node.accelerator_model = "nvidia-t4";
     if (pick(8) == 0) node.taints = {{"dedicated", "x", pick(2) == 0}};
     for (auto& device : node.devices_free)
       if (pick(5) == 0) device = pick(1001);
     out.world.nodes.push_back(std::move(node));
   }
   if (pick(3) == 0) out.world.queues = {{.name = "q", .cores_limit = {20'000}, .accelerators_limit = {4000}}};
-  if (pick(3) == 0)
-    out.world.budgets = {{{.name = "b",
-                           .project = "vision",
-                           .limit = {5'000'000},
-                           .ladder = {{60, finops::BudgetAction::kSpotOnly}}},
-                          {{std::int64_t(pick(5'000'000))}, {}}}};
+  if (pick(2) == 0) {
+    const auto action = finops::BudgetAction(int(finops::BudgetAction::kSpotOnly) + pick(3));
+    out.world.budgets = {{{.name = "b", .project = "vision", .limit = {5'000'000}, .ladder = {{60, action}}},
+                          {{std::int64_t(pick(5'000'000))}, {}},
+                          std::chrono::hours(1),
+                          pick(3)}};
+  }
   if (pick(3) == 0)
     out.world.rules.push_back(policy::make_rule("r1", "task.gpu_demand > 4", "schedule_to(public)").value());
   if (pick(3) == 0)
@@ -52,6 +54,10 @@ RandomCase make_case(unsigned seed) {
     auto request = make_request("j" + std::to_string(i), pick(12), pick(20), kMilli[pick(7)]);
     request.replicas = pick(4) ? 1 : 1 + pick(5);
     request.priority = pick(3);
+    if (pick(3) == 0) request.replicas_min = 1 + pick(request.replicas);
+    if (pick(3) == 0) request.each.accelerator_model = pick(2) ? "nvidia-a100" : "nvidia-t4";
+    if (!request.each.accelerator_model.empty() && pick(3) == 0)
+      request.accelerator_alternatives = {"nvidia-a100", "nvidia-t4"};
     if (pick(2)) request.queue = "q";
     if (pick(4) == 0) request.interruption = InterruptionClass::kNever;
     if (pick(3) == 0)
@@ -87,6 +93,7 @@ void check_placement(const Snapshot& world, const Request& request, const Placem
   EXPECT_EQ(node.site, placement.site);
   EXPECT_TRUE(node.is_ready);
   EXPECT_FALSE(node.is_reclaimed);
+  if (request.each.accelerators.value > 0) EXPECT_TRUE(request.takes_model(node.accelerator_model));
   EXPECT_EQ(std::count(request.excluded_nodes.begin(), request.excluded_nodes.end(), node.name), 0);
   for (const auto& taint : node.taints) EXPECT_FALSE(taint.is_hard);
   if (request.interruption == InterruptionClass::kNever) EXPECT_NE(node.capacity_type, CapacityType::kSpot);
@@ -116,7 +123,11 @@ TEST(SchedulerProperties, nothing_is_given_twice_gangs_are_atomic_and_guards_hol
     for (std::size_t i = 0; i < c.requests.size(); ++i) {
       const auto& decision = plan.decisions[i];
       const auto& request = c.requests[i];
-      EXPECT_EQ(decision.placements.size(), decision.is_placed ? std::size_t(request.replicas) : 0u);
+      const auto members = decision.placements.size();
+      if (decision.is_placed && request.replicas_min > 0)
+        EXPECT_TRUE(members >= std::size_t(request.replicas_min) && members <= std::size_t(request.replicas));
+      else
+        EXPECT_EQ(members, decision.is_placed ? std::size_t(request.replicas) : 0u);
       EXPECT_EQ(decision.is_placed, !decision.pending.has_value());
       if (!decision.is_placed) EXPECT_FALSE(decision.pending->sentence.empty());
       std::set<std::string> sites, nodes;
@@ -197,8 +208,9 @@ TEST(SchedulerProperties, every_suggested_change_really_admits_the_request) {
       if (decision.is_placed) continue;
       for (const auto& change : decision.would_fit) {
         Snapshot changed = c.world;
-        apply_change(changed, change);
-        EXPECT_TRUE(decide_one(changed, request).is_placed) << change.sentence;
+        auto asked = request;
+        apply_change(changed, asked, change);
+        EXPECT_TRUE(decide_one(changed, asked).is_placed) << change.sentence;
         ++suggested;
       }
     }

@@ -339,6 +339,28 @@ TEST(Scheduler, quota_and_budget_refuse_and_say_what_would_help) {
   EXPECT_EQ(reason_at(spot_only, "cloud-a").nodes_refused[std::size_t(Guard::kBudget)], 1u);
 }
 
+TEST(Scheduler, a_plan_holds_work_back_from_spot_from_what_is_bought_and_from_public_places) {
+  auto request = make_request("r", 1, 1, 1000);
+  request.pinned_site = "cloud-a";
+  request.held_back = "spot is enough until noon";
+  request.spot_use = SpotUse::kOnly;
+  EXPECT_EQ(decide_one(make_world(), request).placements.at(0).node, "ca-spot");
+  request.spot_use = SpotUse::kNever;
+  EXPECT_EQ(decide_one(make_world(), request).placements.at(0).node, "ca-od");
+  request.stays_private = true;
+  const auto waits = decide_one(make_world(), request);
+  EXPECT_FALSE(waits.is_placed);
+  EXPECT_EQ(code_at(waits, "cloud-a"), "plan.held_back");
+  EXPECT_THAT(waits.pending->sentence, HasSubstr("spot is enough until noon"));
+}
+
+TEST(Scheduler, private_first_takes_a_private_place_though_a_public_one_is_cheaper) {
+  auto request = make_request("r", 1, 1, 1000);
+  EXPECT_EQ(decide_one(make_world(), request).placements.at(0).site, "cloud-b");
+  request.cost_strategy = CostStrategy::kPrivateFirst;
+  EXPECT_EQ(decide_one(make_world(), request).placements.at(0).site, "hq");
+}
+
 TEST(Scheduler, one_plan_never_spends_a_budget_or_a_quota_twice) {
   auto world = make_world();
   world.queues = {{.name = "q", .accelerators_limit = {3000}}};

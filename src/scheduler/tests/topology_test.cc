@@ -196,8 +196,9 @@ TEST(TopologyProperties,
     // Monotone: what it says would make it fit does.
     for (const auto& change : decision.would_fit) {
       auto changed = world;
-      apply_change(changed, change);
-      EXPECT_TRUE(decide_one(changed, gang).is_placed) << change.sentence;
+      auto asked = gang;
+      apply_change(changed, asked, change);
+      EXPECT_TRUE(decide_one(changed, asked).is_placed) << change.sentence;
     }
   }
   EXPECT_GT(placed, 50);

@@ -37,10 +37,10 @@ inline Snapshot make_world() {
                  {"hq", "cloud-b", 100e6, 95ms},     {"cloud-a", "cloud-b", 1e9, 80ms}};
   world.prices = finops::parse_price_book(parse_json(R"j({"currency": "EUR", "sites": {
       "edge-1": {"owned": {"core": "0.01", "gib": "0.001"}},
-      "hq": {"owned": {"core": "0.02", "gib": "0.003", "accelerators": {"nvidia-a100": "1.2"}}},
-      "cloud-a": {"on-demand": {"core": "0.05", "gib": "0.006", "accelerators": {"nvidia-a100": "3.06"}},
-                  "spot": {"core": "0.015", "gib": "0.002", "accelerators": {"nvidia-a100": "0.9731"}}},
-      "cloud-b": {"spot": {"core": "0.01", "gib": "0.001", "accelerators": {"nvidia-a100": "0.7"}}}},
+      "hq": {"owned": {"core": "0.02", "gib": "0.003", "accelerators": {"nvidia-a100": "1.2", "nvidia-t4": "0.3"}}},
+      "cloud-a": {"on-demand": {"core": "0.05", "gib": "0.006", "accelerators": {"nvidia-a100": "3.06", "nvidia-t4": "0.6"}},
+                  "spot": {"core": "0.015", "gib": "0.002", "accelerators": {"nvidia-a100": "0.9731", "nvidia-t4": "0.2"}}},
+      "cloud-b": {"spot": {"core": "0.01", "gib": "0.001", "accelerators": {"nvidia-a100": "0.7", "nvidia-t4": "0.35"}}}},
       "egress": [{"from": "hq", "to": "", "perGB": "0.05"}, {"from": "cloud-a", "to": "", "perGB": "0.09"}]})j")
                                               .value())
                      .value();

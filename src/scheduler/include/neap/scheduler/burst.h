@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace neap::scheduler {
@@ -22,6 +23,9 @@ class NodePool {
  public:
   NodePool(std::size_t nodes, int gpus_per_node)
       : free_(nodes, gpus_per_node), gpus_per_node_(gpus_per_node) {}
+  // Nodes that are partly taken; none has more free than `gpus_per_node`.
+  NodePool(std::vector<int> free, int gpus_per_node)
+      : free_(std::move(free)), gpus_per_node_(gpus_per_node) {}
 
   struct Place {
     std::vector<std::size_t> nodes;

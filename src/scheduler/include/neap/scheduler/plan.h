@@ -41,6 +41,7 @@ enum class Guard : std::uint8_t {
   kDeadline,
   kGang,
   kTopology,
+  kHeldBack,
   kRequest,
 };
 inline constexpr std::size_t kGuardCount = std::size_t(Guard::kRequest) + 1;
@@ -101,12 +102,21 @@ struct Placement {
   std::vector<std::uint16_t> devices;
 };
 
-enum class ChangeKind : std::uint8_t { kAddNodes, kFreeOnNode, kRaiseQueue, kRaiseBudget, kDropRule };
+enum class ChangeKind : std::uint8_t {
+  kAddNodes,
+  kFreeOnNode,
+  kRaiseQueue,
+  kRaiseBudget,
+  kDropRule,
+  kAllowAccelerator,
+  kAwaitJobs,
+};
 
-// One change to the snapshot that admits the request; verified by deciding again with it.
+// One change to the snapshot, or to the request itself, that admits it; verified by deciding again with it.
 struct Change {
   ChangeKind kind = ChangeKind::kAddNodes;
-  // kAddNodes: `count` empty copies of the node. kFreeOnNode: the amounts more on it.
+  // kAddNodes: `count` empty copies of the node. kFreeOnNode: the amounts more on it. kAwaitJobs: so many
+  // jobs of the project end.
   std::string node;
   int count = 0;
   MilliCores cores;
@@ -114,6 +124,7 @@ struct Change {
   // kFreeOnNode: whole devices, or one fraction.
   MilliAccelerators accelerators;
   // kRaiseQueue, kRaiseBudget, kDropRule: its name. Queue limits rise by the amounts above.
+  // kAllowAccelerator: the model that would do, too. kAwaitJobs: the project.
   std::string name;
   MoneyMicros money;
   std::string sentence;
@@ -147,6 +158,8 @@ struct Decision {
   std::optional<Refusal> pending;
   // Pending, and others are to make room.
   std::optional<Preemption> preemption;
+  // What a budget changes in the request before it is placed; empty: nothing.
+  std::string note;
   // Why nobody is made to; empty where it is not a question.
   std::string no_preemption;
   std::vector<SiteReason> sites;

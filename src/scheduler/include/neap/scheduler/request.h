@@ -1,9 +1,11 @@
 // What asks for a place.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "neap/scheduler/snapshot.h"
@@ -16,7 +18,17 @@ std::string_view task_kind_name(TaskKind kind);
 // L1 core, L2 business, L3 public.
 enum class DataLevel : std::uint8_t { kL1 = 1, kL2 = 2, kL3 = 3 };
 
-enum class CostStrategy : std::uint8_t { kBalanced, kCheapest, kPreferSpot, kAvoidSpot, kLowestCarbon };
+enum class CostStrategy : std::uint8_t {
+  kBalanced,
+  kCheapest,
+  kPreferSpot,
+  kAvoidSpot,
+  kLowestCarbon,
+  kPrivateFirst
+};
+
+// Capacity that it may use now, by a plan that changes with time: a deadline's, or waiting for private room.
+enum class SpotUse : std::uint8_t { kAny, kOnly, kNever };
 
 struct DataInput {
   std::string dataset;
@@ -62,6 +74,8 @@ struct Request {
   // Above 0: an elastic gang, of as many replicas as fit, at least so many.
   int replicas_min = 0;
   ReplicaResources each;
+  // Models that do as well as the one of `each`. Nothing prefers that one: price and place decide.
+  std::vector<std::string> accelerator_alternatives;
   // Absent: a gang prefers one block, where nodes say in which they are.
   std::optional<TopologyAsk> topology;
   // False: waits rather than end work of a lower priority.
@@ -74,6 +88,10 @@ struct Request {
   std::optional<Duration> latency_max;
   std::string consumer_site;
   CostStrategy cost_strategy = CostStrategy::kBalanced;
+  SpotUse spot_use = SpotUse::kAny;
+  bool stays_private = false;
+  // Why, where one of the two holds it back.
+  std::string held_back;
   std::string pinned_site, pinned_node;
   std::vector<std::string> excluded_nodes;
   Labels node_selector;
@@ -85,6 +103,11 @@ struct Request {
   std::vector<std::string> spread_sites;
   // No two replicas on one node.
   bool spreads_nodes = false;
+
+  bool takes_model(std::string_view name) const {
+    return each.accelerator_model.empty() || name == each.accelerator_model ||
+           std::ranges::find(accelerator_alternatives, name) != accelerator_alternatives.end();
+  }
 };
 
 }  // namespace neap::scheduler

@@ -53,7 +53,7 @@ Plan decide(const Snapshot& snapshot, std::span<const Request> requests, const O
 
 // The snapshot after a plan's placements: free capacity, queue usage and committed spend.
 void apply_plan(Snapshot& snapshot, std::span<const Request> requests, const Plan& plan);
-// The snapshot after a suggested change.
-void apply_change(Snapshot& snapshot, const Change& change);
+// Snapshot and request after a suggested change.
+void apply_change(Snapshot& snapshot, Request& request, const Change& change);
 
 }  // namespace neap::scheduler

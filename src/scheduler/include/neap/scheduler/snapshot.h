@@ -153,7 +153,11 @@ struct ProjectBudget {
   finops::BudgetState state;
   // What work that states no duration is charged.
   Duration open_ended = std::chrono::hours(1);
+  // Training and batch work of the project that holds a place.
+  int jobs_running = 0;
 };
+// Under lower-concurrency a job starts while fewer of its project than this hold a place.
+inline constexpr int kJobsAtLowerConcurrency = 2;
 
 struct Snapshot {
   std::vector<Site> sites;

@@ -23,13 +23,13 @@ struct BudgetStep {
   static void describe(V& v) {
     v.field("percent", &BudgetStep::percent, "From this share of the limit on, spent and committed together.",
             FieldOptions{.required = true, .minimum = 1, .maximum = 1000});
-    v.field(
-        "action", &BudgetStep::action,
-        "Each holds those before it too. warn; spot-only: nothing new on on-demand or reserved capacity; "
-        "cheaper-accelerator: new work only on the cheapest accelerator that fits it; lower-concurrency: "
-        "elastic gangs and services at their least size, and jobs one after the other; pause: nothing new, "
-        "and what has a durable checkpoint stops.",
-        kRequired);
+    v.field("action", &BudgetStep::action,
+            "Each holds those before it too. warn; spot-only: nothing new on on-demand or reserved capacity; "
+            "cheaper-accelerator: new work only on the cheapest accelerator that fits it; lower-concurrency: "
+            "elastic gangs start and services stand at minReplicas, and a job starts only while at most one "
+            "other "
+            "of the project holds a place; pause: nothing new, and what has a durable checkpoint stops.",
+            kRequired);
   }
 };
 // Amounts are decimal text, so that nothing is rounded on its way.

@@ -51,10 +51,20 @@ struct SpotPrice {
     v.field("price", &SpotPrice::price, "Sum of the declared spot rates: for comparison, not for bills.");
   }
 };
+struct SpotSpell {
+  std::optional<WallTime> since;
+  bool available = false;
+  template <class V>
+  static void describe(V& v) {
+    v.field("since", &SpotSpell::since, "From when it held.", kRequired);
+    v.field("available", &SpotSpell::available, "Whether a ready spot node was there that nobody took away.");
+  }
+};
 struct SiteStatus {
   std::int64_t nodes = 0, nodesReady = 0;
   Resources capacity, free;
   std::vector<SpotPrice> spotPrices;
+  std::vector<SpotSpell> spotSpells;
   std::vector<Condition> conditions;
   template <class V>
   static void describe(V& v) {
@@ -63,6 +73,8 @@ struct SiteStatus {
     v.field("capacity", &SiteStatus::capacity, "Sum over ready nodes.");
     v.field("free", &SiteStatus::free, "Capacity not held by allocations.");
     v.field("spotPrices", &SiteStatus::spotPrices, "Spot prices of the last 30 days, oldest first.");
+    v.field("spotSpells", &SiteStatus::spotSpells,
+            "When spot capacity came and went in the last 30 days, oldest first.");
     v.field("conditions", &SiteStatus::conditions, "Claims about the site.",
             FieldOptions{.list_map_key = "type"});
   }

@@ -69,7 +69,7 @@ struct TrainingJobSpec {
   CheckpointSpec checkpoint;
   InterruptionClass interruption = InterruptionClass::kCheckpointed;
   std::string costStrategy;  // "", SpotPreemptible, OnDemand, PrivateFirst
-  std::vector<std::string> allowedSites;
+  std::vector<std::string> allowedSites, acceleratorAlternatives;
   std::optional<TopologySpec> topology;
   std::string queue, priorityClass;
   std::int64_t backoffLimit = 3;
@@ -100,6 +100,11 @@ struct TrainingJobSpec {
     v.field("costStrategy", &TrainingJobSpec::costStrategy, "SpotPreemptible, OnDemand or PrivateFirst.");
     v.field("allowedSites", &TrainingJobSpec::allowedSites,
             "Only these sites, names or aliases; empty is any that policy allows.");
+    v.field(
+        "acceleratorAlternatives", &TrainingJobSpec::acceleratorAlternatives,
+        "Accelerator models that do as well as the one that resources name, in the same number; price and "
+        "place decide, and members may get different ones.",
+        FieldOptions{.length_max = 16});
     v.field("topology", &TrainingJobSpec::topology, "Where its members lie to one another.");
     v.field("queue", &TrainingJobSpec::queue,
             "Queue it waits in; empty is its project's, if a queue says so, else none.");
@@ -143,7 +148,7 @@ struct RunRecord {
     v.field("lastStep", &RunRecord::lastStep, "Last step executed.");
     v.field("startedAt", &RunRecord::startedAt, "Commit of the epoch.");
     v.field("endedAt", &RunRecord::endedAt, "End of the last member.");
-    v.field("reason", &RunRecord::reason, "How it ended: Completed, Interrupted, Preempted, Failed.");
+    v.field("reason", &RunRecord::reason, "How it ended: Completed, Interrupted, Preempted, Moved, Failed.");
   }
 };
 struct NominationVictim {

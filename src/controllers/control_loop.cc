@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "internal/deadlines.h"
+#include "internal/drift.h"
 #include "internal/node_cache.h"
 #include "internal/queueing.h"
 #include "internal/reconciler.h"
@@ -54,6 +56,8 @@ struct ControlLoop::Impl {
   Agenda agenda;
   NodeCache nodes;
   TideTable tide;
+  DeadlineChoices deadlines;
+  DriftTable drift;
   std::uint64_t jobs_looked_at = 0;
   Notifier changed;
   TaskGroup tasks;
@@ -226,6 +230,8 @@ Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
           .agenda = nullptr,
           .tasks = nullptr,
           .nodes = nullptr,
+          .deadlines = nullptr,
+          .drift = nullptr,
           .queues = nullptr,
           .tide = nullptr,
           .work = {}};
@@ -244,6 +250,8 @@ Task<void> ControlLoop::Impl::pass() {
   view.agenda = &agenda;
   view.tasks = &tasks;
   view.nodes = &nodes;
+  view.deadlines = &deadlines;
+  view.drift = &drift;
   view.work = agenda.begin_pass(picture, options, now);
   QueueRound round_of_queues;
   view.queues = &round_of_queues;

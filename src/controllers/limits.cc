@@ -55,6 +55,10 @@ MoneyMicros price_of(const Pass& pass, const finops::PriceBook& prices, const st
     held.accelerator_model = model;
     held.accelerators = amount;
   }
+  // What was promised is known by the model that the work named first; a node's are all of one.
+  if (node && node->status.allocatable.accelerators.size() == 1 &&
+      !node->status.allocatable.accelerators.contains(held.accelerator_model))
+    held.accelerator_model = node->status.allocatable.accelerators.begin()->first;
   const auto hourly =
       prices.compute_hourly(node ? node->spec.site : site,
                             node ? to_finops(node->spec.capacityType) : finops::CapacityType::kOwned, held);
@@ -263,6 +267,10 @@ Result<scheduler::ProjectBudget> budget_of(const Pass& pass, const api::Budget& 
   if (out.budget.is_hard) out.open_ended = std::chrono::duration_cast<Duration>(period.end - minute);
   if (pass.spending) out.state.spent = pass.spending->spent(project, period.start, period.end);
   out.state.committed = committed_of(pass, project, holdings, prices, out.open_ended);
+  std::set<std::string_view> jobs;
+  for (const auto& holding : holdings)
+    if (holding.project == project && holding.owner_kind == "TrainingJob") jobs.insert(holding.owner_name);
+  out.jobs_running = int(jobs.size());
   return out;
 }
 
@@ -283,16 +291,30 @@ Result<std::vector<scheduler::ProjectBudget>> budgets_of(const Pass& pass, const
   return out;
 }
 
+namespace {
+
+// A budget of the project that is at this step, or a more severe one, now.
+const api::Budget* budget_from(const Pass& pass, const std::string& project, finops::BudgetAction step) {
+  for (const auto& [key, budget] : pass.state.all<api::Budget>())
+    if (key.namespace_ == project && !budget.metadata.deletionTimestamp &&
+        finops::parse_budget_action(budget.status.action).value_or(finops::BudgetAction::kNone) >= step &&
+        budget.status.observedGeneration == budget.metadata.generation && budget.status.periodEnd &&
+        pass.wall() < *budget.status.periodEnd)
+      return &budget;
+  return nullptr;
+}
+
+}  // namespace
+
 const api::Budget* pausing_budget(const Pass& pass, const api::TrainingJob& job) {
   if (job.spec.interruption != api::InterruptionClass::kCheckpointed ||
       job.status.checkpoint.phase != "Durable")
     return nullptr;
-  for (const auto& [key, budget] : pass.state.all<api::Budget>())
-    if (key.namespace_ == job.metadata.namespace_ && !budget.metadata.deletionTimestamp &&
-        budget.status.action == "pause" && budget.status.observedGeneration == budget.metadata.generation &&
-        budget.status.periodEnd && pass.wall() < *budget.status.periodEnd)
-      return &budget;
-  return nullptr;
+  return budget_from(pass, job.metadata.namespace_, finops::BudgetAction::kPause);
+}
+
+bool is_lowered(const Pass& pass, const std::string& project) {
+  return budget_from(pass, project, finops::BudgetAction::kLowerConcurrency) != nullptr;
 }
 
 }  // namespace neap::controllers

@@ -43,15 +43,20 @@ Task<Status> sum_site(const Pass& pass, const api::Site& before, const HeldByNod
   st.conditions = before.status.conditions;
   st.spotPrices = before.status.spotPrices;
   record_spot_price(site.spec, st.spotPrices, pass.wall());
+  bool has_spot = false;
   for (const auto& [key, node] : pass.state.all<api::Node>()) {
     if (node.spec.site != site.metadata.name) continue;
     ++st.nodes;
     if (!condition_is_true(node.status.conditions, "Ready")) continue;
+    has_spot = has_spot || (node.spec.capacityType == api::CapacityType::kSpot &&
+                            !condition_is_true(node.status.conditions, "Interrupting"));
     ++st.nodesReady;
     add(st.capacity, node.status.allocatable, 1);
     add(st.free, node.status.allocatable, 1);
     if (const auto taken = held.find(key.name); taken != held.end()) add(st.free, taken->second, -1);
   }
+  st.spotSpells = before.status.spotSpells;
+  record_spot_spell(has_spot, st.spotSpells, pass.wall());
   if (same_object(site, before)) co_return ok();
   co_return co_await write_status(pass, std::move(site));
 }

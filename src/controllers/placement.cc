@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <set>
 
+#include "internal/deadlines.h"
 #include "internal/derivation.h"
+#include "internal/drift.h"
 #include "internal/limits.h"
 #include "internal/node_cache.h"
 #include "internal/preemption.h"
@@ -194,6 +196,7 @@ scheduler::ReplicaResources to_scheduler(const api::Resources& resources) {
 scheduler::CostStrategy to_scheduler(std::string_view strategy) {
   if (strategy == "SpotPreemptible") return scheduler::CostStrategy::kPreferSpot;
   if (strategy == "OnDemand") return scheduler::CostStrategy::kAvoidSpot;
+  if (strategy == "PrivateFirst") return scheduler::CostStrategy::kPrivateFirst;
   if (strategy == "Cheapest") return scheduler::CostStrategy::kCheapest;
   if (strategy == "LowestCarbon") return scheduler::CostStrategy::kLowestCarbon;
   return scheduler::CostStrategy::kBalanced;
@@ -313,8 +316,42 @@ Result<ResolvedInputs> resolve_inputs(const Pass& pass, const api::TrainingJob& 
   return out;
 }
 
+api::Resources resources_on(const ClusterState& state, const api::TrainingJob& job, const std::string& node) {
+  auto out = job.spec.resources;
+  const auto* found = state.find<api::Node>("", node);
+  if (!found || out.accelerators.size() != 1) return out;
+  const auto& there = found->status.allocatable.accelerators;
+  if (there.contains(out.accelerators.begin()->first)) return out;
+  for (const auto& model : job.spec.acceleratorAlternatives)
+    if (there.contains(model)) {
+      out.accelerators = {{model, out.accelerators.begin()->second}};
+      break;
+    }
+  return out;
+}
+
 Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob& job,
                                        const ResolvedInputs& inputs) {
+  NEAP_TRY(auto request, request_of(pass, job, inputs));
+  using Kind = DeadlineChoice::Kind;
+  if (const auto* choice = pass.deadlines ? pass.deadlines->find(job) : nullptr) {
+    if (choice->kind == Kind::kWait) return fail(Code::kUnavailable, "plan.waits", choice->why);
+    // What began is finished, late where it must be.
+    if (job.status.epoch > 0) request.deadline.reset();
+    request.held_back = choice->why;
+    if (choice->kind == Kind::kSafe) request.spot_use = scheduler::SpotUse::kNever;
+    if (choice->kind != Kind::kSpot) return request;
+    request.spot_use = scheduler::SpotUse::kOnly;
+    request.pinned_site = choice->site;
+  } else if (const auto* wait = pass.drift ? pass.drift->find_wait(job) : nullptr) {
+    request.stays_private = true;
+    request.held_back = *wait;
+  }
+  return request;
+}
+
+Result<scheduler::Request> request_of(const Pass& pass, const api::TrainingJob& job,
+                                      const ResolvedInputs& inputs) {
   scheduler::Request request;
   request.id = job.metadata.name;
   request.project = job.metadata.namespace_;
@@ -344,6 +381,12 @@ Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob&
                                               .slice_replicas = int(asked->sliceReplicas)};
   }
   request.each = to_scheduler(job.spec.resources);
+  if (!job.spec.acceleratorAlternatives.empty() && job.spec.resources.accelerators.size() != 1)
+    return fail(
+        Code::kInvalidArgument, "placement.accelerators",
+        "waits: acceleratorAlternatives says which models would do, too, and resources.accelerators does "
+        "not name the one model they stand for; name one, with its number");
+  request.accelerator_alternatives = job.spec.acceleratorAlternatives;
   request.interruption = to_scheduler(job.spec.interruption);
   request.deadline = job.spec.deadline;
   if (job.spec.expectedDuration.count() > 0) request.duration_estimate = job.spec.expectedDuration;

@@ -221,8 +221,8 @@ std::vector<scheduler::RunningGang> running_of(const Pass& pass, const std::vect
 }
 
 const api::Nomination* nomination_of(const TrainingJob& job) {
-  if (!job.status.nomination || job.status.phase != "Pending" || job.spec.suspend ||
-      job.metadata.deletionTimestamp)
+  if (!job.status.nomination || (job.status.phase != "Pending" && job.status.phase != "Draining") ||
+      job.spec.suspend || job.metadata.deletionTimestamp)
     return nullptr;
   return &*job.status.nomination;
 }

@@ -38,11 +38,6 @@ const api::RunRecord* current_run(const api::TrainingJob& job) {
   return nullptr;
 }
 
-WallTime waiting_since(const api::TrainingJob& job) {
-  if (const auto* run = current_run(job); run && run->endedAt) return *run->endedAt;
-  return job.metadata.creationTimestamp.value_or(WallTime{});
-}
-
 // Absent where nobody knows. What earlier runs did is counted as done.
 std::optional<WallTime> expected_end(const api::TrainingJob& job, WallTime now) {
   const auto* run = current_run(job);
@@ -69,14 +64,6 @@ double lost_work(const api::TrainingJob& job, WallTime now) {
   if (devices == 0) devices = job.spec.resources.cpu.value / 16;
   const auto seconds = std::chrono::duration<double>(std::max<Duration>(now - *run->startedAt, Duration{}));
   return seconds.count() * unsaved * double(devices) / 1000 * double(job.spec.replicas);
-}
-
-Owners waiting_owners(const Pass& pass) {
-  Owners out;
-  for (const auto& [key, job] : pass.state.all<api::TrainingJob>())
-    if (asks_for_place(pass, job) && !nomination_of(job))
-      out.insert("TrainingJob/" + key.namespace_ + "/" + key.name);
-  return out;
 }
 
 std::string position_text(std::size_t position) {
@@ -140,6 +127,13 @@ class Round {
   void start(std::size_t index, scheduler::AdmissionOrder& order, const scheduler::Decision& decision);
   void wait(std::size_t index, std::string_view reason, Placement placement, bool is_final,
             const std::string& note = {});
+  // Null for a replica of a service.
+  const api::TrainingJob* waiting_job(std::size_t index) const {
+    const auto& waiting = waiting_[index];
+    return waiting.is_replica ? nullptr
+                              : pass_.state.find<api::TrainingJob>(waiting.key.namespace_, waiting.key.name);
+  }
+  void keep_models_with_quota(std::size_t index);
   void wait_for_quota(std::size_t index, const scheduler::AdmissionVerdict& verdict);
   const QuotaHold* find_hold_against(std::size_t index) const;
   std::string hold_quota(std::size_t index);
@@ -535,7 +529,39 @@ void Round::wait_for_quota(std::size_t index, const scheduler::AdmissionVerdict&
   wait(index, "quota", std::move(placement), verdict.admission != Admission::kNever, note);
 }
 
+// Of the accelerators that would do, those that its queue may still give it; all, where it may give none.
+void Round::keep_models_with_quota(std::size_t index) {
+  auto& request = waiting_[index].request;
+  const auto* job = waiting_job(index);
+  if (!job || request.accelerator_alternatives.empty()) return;
+  auto models = request.accelerator_alternatives;
+  models.insert(models.begin(), request.each.accelerator_model);
+  auto resources = job->spec.resources;
+  const auto amount = resources.accelerators.begin()->second;
+  std::optional<Amounts> first;
+  std::erase_if(models, [&](const std::string& model) {
+    resources.accelerators = {{model, amount}};
+    const auto asked = times(amounts_of(tree_, resources), request.replicas);
+    const auto& work = pending_[index];
+    if (!may_start(tree_.judge(work.queue, asked, work.may_borrow).admission)) return true;
+    if (!first) first = asked;
+    return false;
+  });
+  if (!first) return;
+  pending_[index].amounts = *first;
+  request.each.accelerator_model = models.front();
+  request.accelerator_alternatives.assign(models.begin() + 1, models.end());
+}
+
 void Round::start(std::size_t index, scheduler::AdmissionOrder& order, const scheduler::Decision& decision) {
+  if (const auto* job = waiting_job(index); job && !job->spec.acceleratorAlternatives.empty()) {
+    auto& amounts = pending_[index].amounts;
+    std::ranges::fill(amounts, 0);
+    for (const auto& placement : decision.placements) {
+      const auto held = amounts_of(tree_, resources_on(pass_.state, *job, placement.node));
+      for (std::size_t axis = 0; axis < amounts.size(); ++axis) amounts[axis] += held[axis];
+    }
+  }
   order.admit(index);
   ++starts_;
   const auto& work = pending_[index];
@@ -567,6 +593,7 @@ void Round::decide(std::size_t index, scheduler::AdmissionOrder& order) {
     wait(index, "turn", refusal(index, "queue.turn", whose + "waits its turn"), false);
     return;
   }
+  keep_models_with_quota(index);
   const auto verdict = tree_.judge(work.queue, work.amounts, work.may_borrow);
   if (!may_start(verdict.admission)) return wait_for_quota(index, verdict);
   if (const auto* hold = find_hold_against(index)) {
@@ -662,28 +689,6 @@ void Round::tell_queues() {
 }
 
 }  // namespace
-
-bool has_no_place(const api::TrainingJob& job) {
-  const auto& phase = job.status.phase;
-  return phase != "Reserved" && phase != "Running" && phase != "Draining" && phase != "Succeeded" &&
-         phase != "Failed";
-}
-
-bool asks_for_place(const Pass& pass, const api::TrainingJob& job) {
-  return has_no_place(job) && !job.metadata.deletionTimestamp && !job.spec.suspend &&
-         !pass.reserved.is_written(
-             {job.metadata.namespace_, member_name(job.metadata.name, job.status.epoch + 1, 0)});
-}
-
-bool has_queues(const ClusterState& state) {
-  return !state.all<api::Queue>().empty() ||
-         std::ranges::any_of(state.all<api::InferenceService>(),
-                             [](const auto& entry) { return !entry.second.spec.queue.empty(); }) ||
-         std::ranges::any_of(state.all<api::TrainingJob>(), [&](const auto& entry) {
-           return !entry.second.spec.queue.empty() && !queue_of(state, entry.second).empty() &&
-                  has_no_place(entry.second);
-         });
-}
 
 QueueRound plan_queues(const Pass& pass) { return has_queues(pass.state) ? Round(pass).run() : QueueRound{}; }
 

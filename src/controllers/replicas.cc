@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "internal/limits.h"
 #include "internal/placement.h"
 
 namespace neap::controllers {
@@ -21,9 +22,12 @@ bool is_lent(const InferenceService& service, const std::string& allocation) {
 std::vector<Replica> all_replicas(const Pass& pass, const InferenceService& service) {
   std::vector<Replica> out;
   std::int64_t index = 0;
+  const bool lowered = is_lowered(pass, service.metadata.namespace_);
   for (const auto& place : service.spec.places) {
     const auto* site = pass.state.resolve_site(place.site);
-    for (std::int64_t i = 0; i < place.replicas; ++i) {
+    const auto count =
+        lowered ? std::min(place.replicas, place.minReplicas.value_or(place.replicas)) : place.replicas;
+    for (std::int64_t i = 0; i < count; ++i) {
       Replica r;
       r.place = &place;
       r.index = index++;

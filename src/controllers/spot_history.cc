@@ -8,6 +8,15 @@ namespace {
 
 constexpr std::chrono::hours kWindow{30 * 24};
 constexpr std::size_t kPricesMax = 2000;  // one change each 20 minutes for 30 days
+constexpr std::size_t kSpellsMax = 500;
+
+// The one that held when the window began still counts.
+template <class Held>
+void forget_old(std::vector<Held>& history, std::size_t most, WallTime now) {
+  const auto begin = now - kWindow;
+  while (history.size() > 1 && history[1].since && *history[1].since <= begin) history.erase(history.begin());
+  if (history.size() > most) history.erase(history.begin(), history.end() - std::ptrdiff_t(most));
+}
 
 }  // namespace
 
@@ -21,10 +30,14 @@ void record_spot_price(const api::SiteSpec& spec, std::vector<api::SpotPrice>& h
   MoneyMicros price = spot->perCoreHour + spot->perGiBHour;
   for (const auto& [model, amount] : spot->perAcceleratorHour) price += amount;
   if (history.empty() || history.back().price != price) history.push_back({.since = now, .price = price});
-  // The one that held when the window began still counts.
-  const auto begin = now - kWindow;
-  while (history.size() > 1 && history[1].since && *history[1].since <= begin) history.erase(history.begin());
-  if (history.size() > kPricesMax) history.erase(history.begin(), history.end() - kPricesMax);
+  forget_old(history, kPricesMax, now);
+}
+
+void record_spot_spell(bool is_available, std::vector<api::SpotSpell>& history, WallTime now) {
+  if (history.empty() && !is_available) return;
+  if (history.empty() || history.back().available != is_available)
+    history.push_back({.since = now, .available = is_available});
+  forget_old(history, kSpellsMax, now);
 }
 
 double spot_price_to_median(const std::vector<api::SpotPrice>& history, WallTime now) {

@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <set>
 
+#include "internal/deadlines.h"
+#include "internal/drift.h"
 #include "internal/limits.h"
 #include "internal/placement.h"
 #include "internal/preemption.h"
@@ -89,7 +91,7 @@ void take_place(const Pass& pass, TrainingJob& job, const Placement& placement) 
     pass.reserved.add({job.metadata.namespace_, allocation_name(job, std::int64_t(i))},
                       {.node = run.nodes[i],
                        .owner = "TrainingJob/" + job.metadata.namespace_ + "/" + job.metadata.name,
-                       .resources = job.spec.resources,
+                       .resources = resources_on(pass.state, job, run.nodes[i]),
                        .made = pass.now()});
   job.status.runs.push_back(std::move(run));
 }
@@ -118,7 +120,7 @@ Result<Allocation> member(const Pass& pass, const TrainingJob& job, const Resolv
   out.spec.ownerName = job.metadata.name;
   out.spec.epoch = run.epoch;
   out.spec.replica = replica;
-  out.spec.resources = job.spec.resources;
+  out.spec.resources = resources_on(pass.state, job, out.spec.node);
   out.spec.interruption = job.spec.interruption;
   out.spec.level = inputs.level;
   api::ProcessWork work;
@@ -256,13 +258,15 @@ void complete(TrainingJob& job, const Members& members, WallTime now) {
 // After a run ended early: count it and go back to Pending, or give up.
 void close_run(TrainingJob& job, const Members& members, const Claim* claim, WallTime now) {
   const Allocation* failure = nullptr;
-  std::string reason = claim ? "Preempted" : "Interrupted";
+  auto* const ended = current_run(job);
+  const bool moves = ended && ended->reason == "Moved";
+  std::string reason = claim ? "Preempted" : moves ? "Moved" : "Interrupted";
   for (const auto* a : members)
     if (a->status.phase == "Failed" && !failure) failure = a;
   if (failure) reason = "Failed";
-  if (auto* run = current_run(job)) {
-    run->endedAt = now;
-    run->reason = reason;
+  if (ended) {
+    ended->endedAt = now;
+    ended->reason = reason;
   }
   if (failure) {
     job.status.failures += 1;
@@ -275,6 +279,8 @@ void close_run(TrainingJob& job, const Members& members, const Claim* claim, Wal
     }
     job.status.message =
         fmt::format("run {} failed ({}); trying again", job.status.epoch, failure->status.message);
+  } else if (moves && !claim) {
+    job.status.message = fmt::format("run {} {}", job.status.epoch, job.status.message);
   } else {
     job.status.interruptions += 1;
     job.status.message =
@@ -295,6 +301,23 @@ bool give_back(TrainingJob& job, const QueueRound& queues) {
       job.status.checkpoint.step < 0
           ? fmt::format("stops without a checkpoint: {}", reclaimed->second)
           : fmt::format("stops at checkpoint step {}: {}", job.status.checkpoint.step, reclaimed->second);
+  return true;
+}
+
+// Whether the job goes on elsewhere, for its deadline or because it comes home; `Draining` then.
+bool leave(const Pass& pass, TrainingJob& job) {
+  auto* run = current_run(job);
+  const auto* choice = pass.deadlines ? pass.deadlines->find(job) : nullptr;
+  const auto* home = pass.drift ? pass.drift->find_home(job) : nullptr;
+  const bool moves = choice && choice->moves;
+  if (!run || (!moves && !home)) return false;
+  job.status.phase = "Draining";
+  job.status.message = fmt::format("stops at checkpoint step {}: {}", job.status.checkpoint.step,
+                                   moves ? choice->why : home->why);
+  run->reason = "Moved";
+  if (!moves)
+    job.status.nomination =
+        api::Nomination{.nodes = home->nodes, .victims = {}, .site = home->site, .madeAt = pass.wall()};
   return true;
 }
 
@@ -370,7 +393,7 @@ Task<Status> advance_running(const Pass& pass, TrainingJob& job, const Members& 
                             });
   if (claim && !lost_one && !job.spec.suspend) co_return co_await drain_for(pass, job, *claim);
   const auto* budget = pausing_budget(pass, job);
-  if (!lost_one && !job.spec.suspend && !budget && give_back(job, queues))
+  if (!lost_one && !job.spec.suspend && !budget && (give_back(job, queues) || leave(pass, job)))
     co_return co_await record_stop(pass, job);
   if (lost_one || job.spec.suspend || budget) {
     job.status.phase = "Draining";
@@ -417,11 +440,32 @@ Task<Status> reconcile_placed(const Pass& pass, const TrainingJob& before, const
   co_return co_await write_status(pass, std::move(job));
 }
 
+// What its deadline, or PrivateFirst, makes of it, beside the decision.
+void tell_plan(const Pass& pass, const TrainingJob& job, const Placement& placement,
+               api::TrainingJobStatus& status) {
+  const auto* choice = pass.deadlines ? pass.deadlines->find(job) : nullptr;
+  const auto* wait = pass.drift ? pass.drift->find_wait(job) : nullptr;
+  const auto* burst = pass.drift ? pass.drift->find_burst(job) : nullptr;
+  const auto* why = choice ? &choice->why : wait ? wait : burst;
+  const auto* site = placement.placed ? pass.state.find<api::Site>("", placement.site) : nullptr;
+  const bool is_at_home = site && site->spec.tier != api::Tier::kPublic;
+  if (!why || (is_at_home && !choice)) return;
+  const bool waits = choice && choice->kind == DeadlineChoice::Kind::kWait && !placement.placed;
+  if (waits || !status.explanation.is_object())
+    status.explanation = JsonObject{{"request", job.metadata.name},
+                                    {"placed", false},
+                                    {"pending", JsonObject{{"code", "plan.waits"}, {"message", *why}}}};
+  else
+    status.explanation.as_object()["plan"] = *why;
+  if (placement.placed && (choice || burst)) status.message += "; " + *why;
+}
+
 // Why, then where, then the members: what a pass cut off in between left out, the next one finds and does.
 Task<Status> follow_placement(const Pass& pass, const TrainingJob& before, Placement placement) {
   auto job = before;
   job.status.explanation = placement.explanation;
   job.status.message = placement.message;
+  tell_plan(pass, before, placement, job.status);
   if (!placement.placed) {
     job.status.phase = "Pending";
     NEAP_CO_TRY_VOID(co_await nominate(pass, job, placement));
@@ -532,6 +576,11 @@ Task<Status> reconcile_training(const Pass& pass) {
   } else {
     for (const auto& [key, job] : pass.state.all<TrainingJob>()) sort(job);
   }
+  if (pass.deadlines) pass.deadlines->plan(pass);
+  if (pass.drift) pass.drift->plan(pass);
+  if (pass.drift)
+    for (const auto& key : pass.drift->leaving())
+      if (const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name)) placed.insert(job);
   if (!pass.agenda || pass.work.is_tick || pass.work.replicas || !waiting.empty()) queues = plan_queues(pass);
   for (const auto& [key, why] : queues.reclaimed)
     if (const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name)) placed.insert(job);

@@ -50,5 +50,7 @@ Result<std::vector<scheduler::ProjectBudget>> budgets_of(const Pass& pass, const
                                                          const finops::PriceBook& prices);
 // The budget that stops this job now; null where there is none, or the job could not go on from where it is.
 const api::Budget* pausing_budget(const Pass& pass, const api::TrainingJob& job);
+// Whether a budget keeps the project's services at their fewest replicas now.
+bool is_lowered(const Pass& pass, const std::string& project);
 
 }  // namespace neap::controllers

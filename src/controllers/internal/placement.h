@@ -47,7 +47,13 @@ inline constexpr std::string_view kAnySite = "*";
 Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& project, const Owners& owners,
                                         bool with_running = false);
 Placement placement_of(const scheduler::Decision& decision, const std::string& currency);
+// What a member of the job holds on that node: of several accelerators that would do, the node's.
+api::Resources resources_on(const ClusterState& state, const api::TrainingJob& job, const std::string& node);
 // An error says what the object names and nothing has.
+Result<scheduler::Request> request_of(const Pass& pass, const api::TrainingJob& job,
+                                      const ResolvedInputs& inputs);
+// The same, held back where its deadline or PrivateFirst says so; where it waits for a time, the error says
+// until when (`plan.waits`).
 Result<scheduler::Request> job_request(const Pass& pass, const api::TrainingJob& job,
                                        const ResolvedInputs& inputs);
 Result<scheduler::Request> replica_request(const Pass& pass, const api::InferenceService& service,

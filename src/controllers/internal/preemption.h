@@ -1,7 +1,8 @@
 // Who makes room for whom, between a decision and its effect.
 //
 // 1. A pending job that decide() found victims for keeps a nomination in its status: the nodes it will get.
-//    They count as held from then on, so nobody else is placed there.
+//    They count as held from then on, so nobody else is placed there. A job that moves home keeps one while
+//    it drains.
 // 2. A job that reads its own current epoch in a nomination drains as for any other interruption: its agents
 //    stop it at a checkpoint. Its next epoch is not meant any more.
 // 3. The nominated job is placed once the victims have gone, and whoever else was told to leave its nodes;

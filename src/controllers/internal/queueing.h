@@ -47,6 +47,9 @@ struct QueueRound {
 bool has_queues(const ClusterState& state);
 QueueRound plan_queues(const Pass& pass);
 bool has_no_place(const api::TrainingJob& job);
+WallTime waiting_since(const api::TrainingJob& job);
+// Jobs that wait, and no place is held for.
+Owners waiting_owners(const Pass& pass);
 // It is not suspended, nor was it placed a moment ago: the picture may be older than what this leader wrote,
 // and a second plan would promise other nodes under the same names.
 bool asks_for_place(const Pass& pass, const api::TrainingJob& job);

@@ -45,6 +45,8 @@ class Reservations {
   std::map<ObjectKey, Entry> entries_;
 };
 
+class DeadlineChoices;
+class DriftTable;
 class NodeCache;
 struct QueueRound;
 struct TideTable;
@@ -63,6 +65,8 @@ struct Pass {
   Agenda* agenda = nullptr;
   TaskGroup* tasks = nullptr;
   NodeCache* nodes = nullptr;
+  DeadlineChoices* deadlines = nullptr;
+  DriftTable* drift = nullptr;
   // What this pass decided about queues, for those who place after it; null where only jobs are placed.
   QueueRound* queues = nullptr;
   TideTable* tide = nullptr;

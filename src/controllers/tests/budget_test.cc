@@ -145,6 +145,68 @@ TEST_F(BudgetTest, spot_only_buys_no_more_on_demand_capacity) {
   EXPECT_EQ(cluster.get<api::TrainingJob>("dear").status.phase, "Reserved");
 }
 
+TEST_F(BudgetTest, cheaper_accelerator_waits_for_the_cheapest_that_would_do_and_bills_what_it_got) {
+  cluster.set_spec<api::Site>("cloud", [](auto& s) {
+    s.spec.prices[0].capacityType = api::CapacityType::kSpot;
+    s.spec.prices[0].perAcceleratorHour = {{"A100", {3'000'000}}, {"T4", {400'000}}};
+  });
+  for (const auto& [name, model] : {std::pair{"gpu-a100", "A100"}, {"gpu-t4", "T4"}}) {
+    cluster.add_node(name, "cloud", 8);
+    cluster.set_spec<api::Node>(name, [](auto& n) { n.spec.capacityType = api::CapacityType::kSpot; });
+    cluster.set_status<api::Node>(name, [&](auto& n) {
+      n.status.capacity.accelerators = n.status.allocatable.accelerators = {{model, {1000}}};
+    });
+  }
+  cluster.create(budget_of("100", {{.percent = 50, .action = api::BudgetAction::kCheaperAccelerator}}));
+  cluster.spending().amount = MoneyMicros{60'000'000};
+  auto job = hour_job("learns");
+  job.spec.resources.accelerators = {{"A100", {1000}}};
+  cluster.create(job);
+  cluster.pass();
+  const auto waits = cluster.get<api::TrainingJob>("learns");
+  EXPECT_EQ(waits.status.phase, "Pending");
+  EXPECT_THAT(to_text(waits.status.explanation), ::testing::HasSubstr("the work names no other model"));
+  EXPECT_THAT(to_text(waits.status.explanation), ::testing::HasSubstr("allow T4 as well"));
+  EXPECT_EQ(budget().status.action, "cheaper-accelerator");
+  cluster.set_spec<api::TrainingJob>("learns", [](auto& j) { j.spec.acceleratorAlternatives = {"T4"}; });
+  cluster.pass();
+  EXPECT_EQ(cluster.get<api::TrainingJob>("learns").status.phase, "Reserved");
+  const auto member = cluster.get<api::Allocation>("learns-e1-0");
+  EXPECT_EQ(member.spec.node, "gpu-t4");
+  EXPECT_TRUE(member.spec.resources.accelerators.contains("T4")) << "what it holds is what is billed";
+  EXPECT_EQ(budget().status.committed, "1.400000") << "two cores and a T4 for an hour";
+}
+
+TEST_F(BudgetTest, lower_concurrency_starts_one_job_beside_another_and_elastic_gangs_at_their_least) {
+  cluster.create(budget_of("100", {{.percent = 50, .action = api::BudgetAction::kLowerConcurrency}}));
+  cluster.set_spec<api::Site>("cloud",
+                              [](auto& s) { s.spec.prices[0].capacityType = api::CapacityType::kSpot; });
+  cluster.set_spec<api::Node>("vm-1", [](auto& n) { n.spec.capacityType = api::CapacityType::kSpot; });
+  cluster.spending().amount = MoneyMicros{60'000'000};
+  auto gang = cluster.job("gang", 4, 2);
+  gang.spec.minReplicas = 2;
+  gang.spec.expectedDuration = std::chrono::hours(1);
+  cluster.create(gang);
+  cluster.create(hour_job("next"));
+  cluster.create(hour_job("third"));
+  cluster.pass();
+  const auto smaller = cluster.get<api::TrainingJob>("gang");
+  ASSERT_EQ(smaller.status.phase, "Reserved");
+  EXPECT_EQ(smaller.status.runs.back().nodes.size(), 2u);
+  EXPECT_THAT(to_text(smaller.status.explanation), ::testing::HasSubstr("starts with 2 of its 4 replicas"));
+  EXPECT_EQ(cluster.get<api::TrainingJob>("next").status.phase, "Reserved");
+  const auto third = cluster.get<api::TrainingJob>("third");
+  EXPECT_EQ(third.status.phase, "Pending");
+  EXPECT_THAT(to_text(third.status.explanation),
+              ::testing::HasSubstr("2 jobs of project default hold a place"));
+  EXPECT_THAT(to_text(third.status.explanation), ::testing::HasSubstr("wait until 1 of the 2 jobs"));
+  let_run("next");
+  keep_leases();
+  cluster.set_phase("next-e1-0", "Succeeded");
+  cluster.pass();
+  EXPECT_EQ(cluster.get<api::TrainingJob>("third").status.phase, "Reserved");
+}
+
 TEST_F(BudgetTest, a_budget_that_cannot_be_judged_keeps_work_waiting_and_says_why) {
   auto budget = budget_of("10");
   budget.spec.currency = "CNY";

@@ -64,6 +64,31 @@ TEST_F(Service, the_first_version_goes_to_the_canary_place_alone_and_then_everyw
   EXPECT_EQ(service().status.activeVersion, "v1");
 }
 
+TEST_F(Service, a_budget_at_lower_concurrency_keeps_places_at_their_fewest_replicas) {
+  complete_first_rollout();
+  cluster.set_spec<InferenceService>("inspect", [](auto& s) {
+    s.spec.places[0].replicas = 2;
+    s.spec.places[0].minReplicas = 1;
+  });
+  cluster.pass();
+  ASSERT_TRUE(cluster.find<Allocation>("inspect-shop-1-1"));
+  api::Budget budget;
+  budget.metadata.name = "monthly";
+  budget.metadata.namespace_ = "default";
+  budget.spec.limit = "10";
+  budget.spec.hard = false;
+  budget.spec.ladder = {{.percent = 50, .action = api::BudgetAction::kLowerConcurrency}};
+  cluster.spending().amount = MoneyMicros{6'000'000};
+  cluster.create(budget);
+  cluster.pass();
+  EXPECT_FALSE(cluster.find<Allocation>("inspect-shop-1-1"));
+  EXPECT_TRUE(cluster.find<Allocation>("inspect-shop-1-0"));
+  EXPECT_TRUE(cluster.find<Allocation>("inspect-shop-2-0")) << "a place that states no least is left alone";
+  cluster.set_spec<api::Budget>("monthly", [](auto& b) { b.spec.limit = "100"; });
+  cluster.pass();
+  EXPECT_TRUE(cluster.find<Allocation>("inspect-shop-1-1"));
+}
+
 TEST_F(Service, a_new_version_is_compared_on_live_requests_before_it_answers_any) {
   complete_first_rollout();
   roll_out("v2");

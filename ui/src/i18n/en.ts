@@ -336,6 +336,8 @@ export const en = {
   'code.deadline.infeasible': 'Too slow for the deadline',
   'code.gang.no_room': 'No room for all replicas at once',
   'code.topology.no_room': 'No island, rack or block has room for it',
+  'code.plan.held_back': 'Held back from this capacity for now',
+  'code.plan.waits': 'Waits for cheaper capacity while that is safe',
   'code.request.invalid': 'The request is not valid',
   'object.TrainingJob': 'training job',
   'object.InferenceService': 'service',

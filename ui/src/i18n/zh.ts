@@ -338,6 +338,8 @@ export const zh: Record<Key, string> = {
   'code.deadline.infeasible': '无法在截止时间前完成',
   'code.gang.no_room': '无法同时容纳所有副本',
   'code.topology.no_room': '没有岛、机架或网络块能容纳它',
+  'code.plan.held_back': '暂不使用这类容量',
+  'code.plan.waits': '在安全期内等待更便宜的容量',
   'code.request.invalid': '请求无效',
   'object.TrainingJob': '训练任务',
   'object.InferenceService': '服务',

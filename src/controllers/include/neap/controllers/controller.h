@@ -25,6 +25,7 @@ using RecordSink = std::function<Task<Status>(Json)>;
 struct Options {
   Duration tick = 2s;
   Duration settle = 20ms;      // collect a burst of changes into one pass
+  Duration plan_tick = 1min;   // between two looks at what a deadline asks for, and at who comes home
   Duration resync = 30s;       // everything is looked at again, whatever changed
   Duration lease_grace = 10s;  // past a lease's end before its work counts as gone
   Duration prepare_timeout = 3min;

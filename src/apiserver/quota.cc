@@ -285,6 +285,8 @@ Task<bool> QuotaKeeper::recount(std::string ns) {
   const auto keys = at == quotas_.end() ? std::set<std::string>() : at->second;
   bool done = true;
   for (const auto& key : keys) {
+    // Read anew meanwhile: a count of a part would let too much in.
+    if (!deps.hub.is_whole()) co_return false;
     const auto* known = deps.hub.find(key);
     if (!known) continue;
     auto quota = parse_json(*known->text, kStoredLimits);

@@ -37,11 +37,11 @@ struct ApiServer::Impl {
                  options.token_issuer ? &*options.token_issuer : nullptr});
   }
   // Who may do what, before the first request; and of which revision it is.
-  Task<Result<Revision>> load_rbac() {
-    NEAP_CO_TRY(const auto page, co_await store::list_all(deps.store, {}, std::string(kRbacPrefix)));
+  Task<Result<store::ListPage>> load_rbac() {
+    NEAP_CO_TRY(auto page, co_await store::list_all(deps.store, {}, std::string(kRbacPrefix)));
     for (const auto& item : page.items)
       if (const auto object = parse_json(item.value); object && rbac) rbac->set(*object);
-    co_return page.revision;
+    co_return page;
   }
   void feed_rbac(const EventPtr& event) {
     if (!rbac || !event->key.starts_with(kRbacPrefix)) return;
@@ -74,19 +74,21 @@ Task<Status> ApiServer::start() {
   for (const auto name :
        {std::string_view("default"), std::string_view("neap-system"), auth::kNodeLeaseNamespace})
     NEAP_CO_TRY_VOID(co_await self.rest.create_namespace({}, std::string(name)));
-  NEAP_CO_TRY(const auto now, co_await self.load_rbac());
-  NEAP_CO_TRY_VOID(self.hub.start(now, {.on_event =
-                                            [&self](const EventPtr& event) {
-                                              self.feed_rbac(event);
-                                              self.collector.observe(event);
-                                              self.quotas.observe(event);
-                                            },
-                                        .on_known =
-                                            [&self](const std::string& key, const WatchHub::Known& known) {
-                                              self.collector.learn(key, known);
-                                              self.quotas.learn(key);
-                                            },
-                                        .on_failure = self.deps.on_failure}));
+  NEAP_CO_TRY(auto rbac, co_await self.load_rbac());
+  NEAP_CO_TRY_VOID(self.hub.start(rbac.revision,
+                                  {.on_event =
+                                       [&self](const EventPtr& event) {
+                                         self.feed_rbac(event);
+                                         self.collector.observe(event);
+                                         self.quotas.observe(event);
+                                       },
+                                   .on_known =
+                                       [&self](const std::string& key, const WatchHub::Known& known) {
+                                         self.collector.learn(key, known);
+                                         self.quotas.learn(key);
+                                       },
+                                   .on_failure = self.deps.on_failure},
+                                  std::move(rbac.items)));
   self.collector.start();
   self.quotas.start();
   self.front.set_ready(true);

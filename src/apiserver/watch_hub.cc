@@ -188,8 +188,11 @@ std::string WatchHub::channel_of(std::string_view key) {
 }
 
 // Starting in the past lets clients of an earlier life of this server go on with their watches.
-Status WatchHub::start(Revision now, Observers observers) {
+Status WatchHub::start(Revision now, Observers observers, std::vector<store::KeyValue> known) {
   observers_ = std::move(observers);
+  for (auto& item : known)
+    known_.emplace(std::move(item.key),
+                   Known{std::make_shared<const std::string>(std::move(item.value)), item.mod_revision});
   observed_after_ = now;
   const auto newest = to_number(now);
   const std::uint64_t back = options_.history_events / 2;
@@ -265,7 +268,7 @@ Task<Status> WatchHub::load_pages(Revision now) {
 // Returns when everything up to `now` was applied: who watches waits for that, and needs no page for it.
 Task<void> WatchHub::let_past_come_first(Revision now) {
   const auto reloads = reloads_;
-  while (reloads == reloads_ && (watch_->position() < now || is_applying_))
+  while (reloads == reloads_ && !stopped_ && (watch_->position() < now || is_applying_))
     if (!co_await sleep_for(executor_, tasks_.context(), kLookAgain)) co_return;
 }
 
@@ -314,6 +317,8 @@ Task<Status> WatchHub::reload() {
     begin_at(*std::move(watch), options.revision);
     break;
   }
+  // Who came while this was read saw a state that lies before what is followed now.
+  fail_all();
   is_whole_ = true;
   tell_difference(before);
   moved_.notify_all();

@@ -123,8 +123,9 @@ class WatchHub {
     // The store's content cannot be read: nothing is watched any more.
     std::function<void(const Error&)> on_failure;
   };
-  // Follows the store, from as far back as its history allows. `now`: a revision the store has shown.
-  Status start(Revision now, Observers observers);
+  // Follows the store, from as far back as its history allows. `now`: a revision the store has shown;
+  // `known`: what of it the observers were told already, so that they hear of its end, too.
+  Status start(Revision now, Observers observers, std::vector<store::KeyValue> known = {});
   Task<void> stop();
   void abandon();
 

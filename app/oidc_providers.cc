@@ -40,6 +40,20 @@ Status check_pair(const auth::OidcOptions& one, const auth::OidcOptions& other) 
   return ok();
 }
 
+// What begins with a provider's own prefix may begin with the longer one of another, too: that one's it is.
+void reserve_prefixes(std::vector<OidcProviderOptions>& all) {
+  const auto reserve = [](std::string_view own, std::string_view other, std::vector<std::string>& out) {
+    if (other.size() > own.size() && other.starts_with(own)) out.emplace_back(other);
+  };
+  for (auto& one : all)
+    for (const auto& other : all) {
+      auto& claims = one.claims;
+      reserve(user_prefix_of(claims), user_prefix_of(other.claims), claims.foreign_user_prefixes);
+      if (!other.claims.groups_claim.empty())
+        reserve(claims.groups_prefix, other.claims.groups_prefix, claims.foreign_group_prefixes);
+    }
+}
+
 class ConfigReader {
  public:
   explicit ConfigReader(std::string_view path) : path_(path) {}
@@ -115,6 +129,10 @@ Status ConfigReader::rules(const Json& jwt, const std::string& where, auth::Oidc
   if (!rules->is_array()) return refuse(where + ".claimValidationRules", "must be an array");
   for (const auto& rule : rules->get_array()) {
     NEAP_TRY_VOID(check_members(rule, where + ".claimValidationRules[]", {"claim", "requiredValue"}));
+    const auto* value = find_path(rule, {"requiredValue"});
+    // A number here would be compared as no text at all, which every token without the claim has, too.
+    if (get_string(rule, "claim").empty() || !value || !value->is_string())
+      return refuse(where + ".claimValidationRules[]", "claim and requiredValue must be text, in quotes");
     out.required_claims.emplace_back(get_string(rule, "claim"), get_string(rule, "requiredValue"));
   }
   return ok();
@@ -162,6 +180,7 @@ Status OidcProviders::check(const std::vector<OidcProviderOptions>& all) {
 
 OidcProviders::OidcProviders(io::Runtime& runtime, std::vector<OidcProviderOptions> all,
                              const std::string& state_directory, telemetry::Logger& log) {
+  reserve_prefixes(all);
   for (auto& options : all) {
     // The first one's file has been there since there was only one.
     options.cache_path = providers_.empty()

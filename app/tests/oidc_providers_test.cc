@@ -87,6 +87,7 @@ TEST(AuthenticationConfig, what_it_cannot_say_is_refused_by_name) {
   EXPECT_TRUE(has(refused("{claim: email, prefix: \"a:\"}", "{claim: email}"), "username.prefix"));
   EXPECT_TRUE(has(refused("[neap]", "[neap, other]"), "issuer.audiences"));
   EXPECT_TRUE(has(refused("apiserver.config.k8s.io/v1", "v1"), "AuthenticationConfiguration"));
+  EXPECT_TRUE(has(refused("requiredValue: a.example", "requiredValue: 42"), "must be text"));
   EXPECT_TRUE(has(refused("requiredValue: a.example", "expression: x"), "claimValidationRules[].expression"));
   EXPECT_TRUE(has(refused("jwt:", "anonymous: {enabled: true}\njwt:"), "anonymous"));
   EXPECT_TRUE(has(refused("certificateAuthority: PEM", "discoveryURL: x"), "discoveryURL"));

@@ -77,6 +77,10 @@ Status check_times(const Json& body, WallTime now, Duration skew) {
   return ok();
 }
 
+bool begins_with_any(std::string_view name, const std::vector<std::string>& prefixes) {
+  return std::ranges::any_of(prefixes, [&](const auto& prefix) { return name.starts_with(prefix); });
+}
+
 Result<std::string> username_of(const OidcOptions& options, const Json& body) {
   const std::string name(get_string(body, options.username_claim));
   if (name.empty())
@@ -93,6 +97,11 @@ Result<std::string> username_of(const OidcOptions& options, const Json& body) {
     return refuse_token("claim", fmt::format("a provider's users are never called {}...; set a prefix with "
                                              "--oidc-username-prefix",
                                              kReserved));
+  if (begins_with_any(out, options.foreign_user_prefixes))
+    return refuse_token("claim",
+                        fmt::format("\"{}\" would be a user of another provider, whose prefix it begins "
+                                    "with; give each provider a prefix of its own",
+                                    out));
   return out;
 }
 
@@ -102,7 +111,9 @@ std::vector<std::string> groups_of(const OidcOptions& options, const Json& body)
   const auto add = [&](const Json& value) {
     if (!value.is_string() || out.size() >= kGroupsMax) return;
     auto name = options.groups_prefix + std::string(std::string_view(value.get_string()));
-    if (!name.empty() && !name.starts_with(kReserved)) out.push_back(std::move(name));
+    if (!name.empty() && !name.starts_with(kReserved) &&
+        !begins_with_any(name, options.foreign_group_prefixes))
+      out.push_back(std::move(name));
   };
   if (claim && claim->is_array())
     for (const auto& value : claim->get_array()) add(value);

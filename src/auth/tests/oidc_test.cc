@@ -94,6 +94,17 @@ TEST_F(Oidc, each_claim_is_checked) {
   EXPECT_EQ(with("hd", "example"), "ok alice");
 }
 
+TEST_F(Oidc, a_name_that_begins_with_another_provider_s_prefix_is_not_this_one_s) {
+  options_.username_prefix = "-";
+  options_.foreign_user_prefixes = options_.foreign_group_prefixes = {"partner:"};
+  EXPECT_EQ(with("sub", "partner:alice"), "auth.jwt.claim");
+  EXPECT_EQ(with("sub", "partners"), "ok partners");
+  auto body = claims();
+  body["groups"] = {"dev", "partner:dev"};
+  EXPECT_EQ(verify_id_token(options_, keys(), token(body), now_)->groups,
+            (std::vector<std::string>{"dev", "system:authenticated"}));
+}
+
 TEST_F(Oidc, an_address_that_the_provider_did_not_verify_is_nobody) {
   options_.username_claim = "email";
   EXPECT_EQ(with("email", "a@b.c"), "ok a@b.c") << "no prefix where the claim is email";

@@ -28,6 +28,8 @@ struct OidcOptions {
   std::string groups_claim = {};  // empty: the provider's groups are not read
   std::string groups_prefix = {};
   std::vector<std::pair<std::string, std::string>> required_claims = {};  // name and value
+  // Names that begin so are other providers': such a user is refused, such a group left out.
+  std::vector<std::string> foreign_user_prefixes = {}, foreign_group_prefixes = {};
   Duration skew = std::chrono::minutes(1);  // for `exp`, `nbf` and `iat` of a clock that differs
 };
 // kInvalidArgument "auth.oidc.issuer" (https, or http on a loopback address; no query, no fragment),

@@ -53,6 +53,7 @@ void Border::learn_crossing(const Json& entry) {
 
 // An older entry must not have the last word.
 void Border::learn(const Json& entry) {
+  if (get_string(entry, "type") == "api" && !find_path(entry, {"shippedBy"})) return;  // teaches nothing
   restore_ == Restore::kDone ? learn_now(entry) : unlearnt_.push_back(entry);
 }
 
@@ -74,9 +75,15 @@ Task<Status> Border::restore(CallContext ctx) {
   auto done = co_await read_back(std::move(ctx));
   if (done)
     for (const auto& entry : std::exchange(unlearnt_, {})) learn_now(entry);
-  restore_ = done ? Restore::kDone : Restore::kFailed;
+  if (restore_ == Restore::kUnderWay) restore_ = done ? Restore::kDone : Restore::kFailed;
   restored_.notify_all();
   co_return done;
+}
+
+void Border::give_up() {
+  if (restore_ != Restore::kUnderWay) return;
+  restore_ = Restore::kFailed;
+  restored_.notify_all();
 }
 
 Task<Status> Border::read_back(CallContext ctx) {
@@ -293,6 +300,10 @@ Task<Result<Json>> Border::take_shipment(std::string node, Json shipment) {
     co_return fail(Code::kUnavailable, "audit.shipment.node",
                    fmt::format("node \"{}\" is not known here (yet); send the entries again", node));
   const std::string site = who->spec.site;
+  // Not held until then: nodes send again, and what they send is large.
+  if (restore_ == Restore::kUnderWay)
+    co_return fail(Code::kUnavailable, "audit.restore",
+                   "the audit ledger is still being read; send the entries again");
   NEAP_CO_TRY_VOID(co_await restored());
   // The node may have shipped to another server before.
   if (deps_.stream) NEAP_CO_TRY_VOID(co_await deps_.stream->catch_up({}));

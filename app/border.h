@@ -45,6 +45,8 @@ class Border {
   Task<Status> restore(CallContext ctx = {});
   // Waits for that. kUnavailable "audit.restore" when the ledger cannot be read.
   Task<Status> restored();
+  // Nobody waits for it any more: the server is stopping.
+  void give_up();
   // Takes note of an entry that is on record.
   void learn(const Json& entry);
   const std::string& site() const { return site_; }

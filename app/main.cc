@@ -140,12 +140,16 @@ bool take_oidc_flags(OidcFlags& flags, ServerOptions& options) {
 
 // What a server opens beside connections: its store, ledgers, blobs, other servers.
 constexpr std::size_t kOwnFiles = 256;
+// Some limits of open files are no limits: at 54 KB each, memory is.
+constexpr std::size_t kConnectionsMin = 16, kConnectionsUsual = 65'536;
 
 int run_server(int argc, char** argv) {
   CLI::App app("Serves the control plane, registry and console of one installation.", "neap server");
   ServerOptions options;
   const auto files = io::raise_open_files_limit();
-  options.connections_max = files > 2 * kOwnFiles ? files - kOwnFiles : files / 2;
+  const auto connections_able =
+      std::max(kConnectionsMin, files > 2 * kOwnFiles ? files - kOwnFiles : files / 2);
+  options.connections_max = std::min(connections_able, kConnectionsUsual);
   app.add_option("--state", options.state_directory, "Directory that holds everything the server keeps")
       ->required();
   app.add_option("--listen", options.listen, "ADDRESS:PORT")->capture_default_str();
@@ -185,11 +189,10 @@ int run_server(int argc, char** argv) {
                  "File with the keys that Secrets are sealed with (else the server makes its own)");
   app.add_option("--audit-policy-file", options.audit_policy_file,
                  "audit.k8s.io/v1 Policy: what of which requests is recorded");
-  const auto connections_able = options.connections_max;
   app.add_option("--connections", options.connections_max,
                  "Connections at once; one more takes the place of one that rests between two requests "
-                 "(default: what the limit of open files allows)")
-      ->check(CLI::Range(std::size_t{16}, connections_able));
+                 "(default: what the limit of open files allows, 65536 at most)")
+      ->check(CLI::Range(kConnectionsMin, connections_able));
   CLI11_PARSE(app, argc, argv);
   if (!take_oidc_flags(oidc, options)) return 2;
   if ((store == "etcd") == options.store.etcd_endpoints.empty()) {

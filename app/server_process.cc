@@ -408,6 +408,7 @@ Task<void> ServerProcess::stop() {
   // A server that was refused because another one serves this directory leaves that one's file alone.
   if (!i.address.empty()) (void)i.runtime.files().remove(i.path("ready"));
   if (i.peers) co_await i.peers->withdraw();
+  if (i.border) i.border->give_up();  // the loop and requests may wait for it
   if (i.loop) co_await i.loop->stop();
   if (i.election) co_await i.election->stop();
   if (i.http) co_await i.http->stop();

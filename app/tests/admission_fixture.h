@@ -49,7 +49,7 @@ class AdmissionTest : public testing::Test {
     what.subresource = write.subresource;
     what.namespace_ = write.namespace_;
     what.name = "x";
-    Status out;
+    Status out = fail(Code::kInternal, "test.hung", "it did not end");
     TaskGroup tasks(world_.machine("hq").runtime().executor());
     std::vector<std::string> warnings;
     tasks.spawn(

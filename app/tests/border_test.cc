@@ -166,13 +166,18 @@ TEST_F(BorderTest, who_asks_before_the_ledger_is_read_back_waits_and_older_entri
   const auto offered = begin(group, border_->take_offered_level(kDigest, api::DataLevel::kL3, false));
   world_.run_for(1s);
   ASSERT_TRUE(*described && **described) << "what is known is recorded at once";
-  EXPECT_FALSE(*permit || *shipped || *offered);
+  EXPECT_FALSE(*permit || *offered);
+  ASSERT_TRUE(*shipped);
+  EXPECT_EQ((*shipped)->error().code, Code::kUnavailable) << "a shipment is not held until then";
   const auto restored = begin(group, border_->restore());
   world_.run_for(1min, [&] { return group.running() == 0; });
   ASSERT_TRUE(*restored && **restored);
-  ASSERT_TRUE(*permit && *shipped && *offered);
+  ASSERT_TRUE(*permit && *offered);
   EXPECT_FALSE(**permit) << "L1 goes nowhere";
-  EXPECT_EQ(get_int(***shipped, "next"), 3);
+  const auto again =
+      run(border_->take_shipment("edge-1", Json{{"ledger", "one"}, {"first", 9}, {"entries", JsonArray()}}));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(get_int(*again, "next"), 3);
   EXPECT_EQ(level(), api::DataLevel::kL1);
 }
 

@@ -240,6 +240,8 @@ Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
 Task<void> ControlLoop::Impl::pass() {
   if (std::exchange(picture_is_old, false)) {
     tide = {};  // another leader may have learned since
+    deadlines = {};
+    drift = {};
     picture = state;
     unpictured.clear();
   }

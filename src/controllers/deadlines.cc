@@ -22,6 +22,10 @@ constexpr std::chrono::seconds kStartUp = std::chrono::minutes(2);
 constexpr double kIntervalUnseen_s = 600;
 // A new leader reads so much of what sites remember.
 constexpr std::int64_t kReplayTicksMax = 20'000;
+// A table of so many cells takes up to 2.3 MB; of more jobs than that none is kept from look to look.
+constexpr std::size_t kCellsMax = 8'000, kPlannersMax = 64;
+// A look decides twice over all nodes: the others follow in the next passes.
+constexpr int kLooksMax = 32;
 
 std::int64_t whole_seconds(Duration d) { return std::chrono::duration_cast<std::chrono::seconds>(d).count(); }
 
@@ -137,6 +141,7 @@ struct DeadlineChoices::Worlds {
     const auto [at, is_new] = by_project.try_emplace(project);
     if (is_new) {
       if (auto snapshot = snapshot_of(pass, project, {})) {
+        snapshot->queues.clear();  // judged where it is placed
         at->second.emplace(*snapshot, *snapshot);
         std::erase_if(at->second->spot.nodes,
                       [](const auto& node) { return node.capacity_type != scheduler::CapacityType::kSpot; });
@@ -163,6 +168,7 @@ void DeadlineChoices::observe(const Pass& pass) {
   if (!history_ || zones != zones_) {
     zones_ = std::move(zones);
     history_.emplace(zones_.size());
+    for (auto& [key, entry] : entries_) entry.planner.reset();  // their tables are of other zones
     observed_ = std::max(first.value_or(now), now - kReplayTicksMax * tick) - tick;
   }
   std::vector<scheduler::ZoneOffer> offers(zones_.size());
@@ -240,9 +246,11 @@ std::optional<DeadlineChoice> DeadlineChoices::choose(const Pass& pass, const ap
       before.changeover_s != terms.job.changeover_s || before.tick_s != terms.job.tick_s ||
       before.on_demand_price != terms.job.on_demand_price) {
     entry.terms = terms.job;
-    entry.planner = std::make_unique<scheduler::DeadlinePlanner>(terms.job);
+    entry.planner = std::make_unique<scheduler::DeadlinePlanner>(
+        terms.job, scheduler::DeadlinePlanner::Options{.cells_max = kCellsMax});
   }
   const auto chosen = entry.planner->decide(terms.progress, offers, *history_);
+  if (entries_.size() > kPlannersMax) entry.planner.reset();
   const auto saved = job.status.checkpoint.phase == "Durable" ? job.status.checkpoint.step : -1;
   const bool has_new_checkpoint = entry.checkpoint != -2 && saved > entry.checkpoint;
   entry.checkpoint = saved;
@@ -293,6 +301,7 @@ std::optional<DeadlineChoice> DeadlineChoices::choose(const Pass& pass, const ap
 void DeadlineChoices::plan(const Pass& pass) {
   Worlds worlds;
   bool is_observed = false;
+  int looks = 0;
   for (const auto& key : pass.work.jobs) {
     const auto* job = pass.state.find<api::TrainingJob>(key.namespace_, key.name);
     if (!job || !is_governed(*job)) {
@@ -303,14 +312,24 @@ void DeadlineChoices::plan(const Pass& pass) {
     const auto now = pass.wall();
     const bool is_due = entry.choice.made + pass.options.plan_tick <= now ||
                         entry.choice.epoch != job->status.epoch || entry.choice.phase != job->status.phase;
+    if (is_due && pass.agenda && looks == kLooksMax) {
+      if (has_no_place(*job)) {
+        entry.choice = {.kind = DeadlineChoice::Kind::kWait, .why = "waits for its turn to be planned"};
+        entry.choice.epoch = job->status.epoch;
+        entry.choice.phase = job->status.phase;
+      }
+      pass.agenda->look_again(key, pass.now() + pass.options.settle);
+      continue;
+    }
     if (is_due) {
+      ++looks;
       if (!std::exchange(is_observed, true)) observe(pass);
       entry.choice = choose(pass, *job, worlds, entry).value_or(DeadlineChoice{});
       entry.choice.made = now;
       entry.choice.epoch = job->status.epoch;
       entry.choice.phase = job->status.phase;
     }
-    if (pass.agenda) {
+    if (is_due && pass.agenda) {
       const auto left = entry.choice.made + pass.options.plan_tick - now;
       pass.agenda->look_again(key, pass.now() + std::chrono::duration_cast<Duration>(left) + 1ms);
     }

@@ -24,7 +24,7 @@ constexpr double kUnstated_h = 1;
 constexpr double kCoresPerDevice = 16;
 // A forecast walks nodes x runs x queue once for each that leaves: of a long queue the first are forecast,
 // and the rest waits behind them.
-constexpr double kForecastWork = 2e8;
+constexpr double kForecastWork = 2e7;
 constexpr std::size_t kForecastMax = 50, kForecastMin = 2;
 
 // What people are told changes no oftener.
@@ -154,6 +154,7 @@ std::optional<Placement> DriftTable::Round::place_privately(const TrainingJob& j
   const auto [at, is_new] = worlds.try_emplace(job.metadata.namespace_);
   if (is_new)
     if (auto snapshot = snapshot_of(pass, job.metadata.namespace_, {})) {
+      snapshot->queues.clear();  // judged where it is placed
       std::erase_if(snapshot->nodes, [&](const auto& node) { return public_sites.contains(node.site); });
       at->second = std::move(*snapshot);
     }
@@ -271,12 +272,12 @@ void DriftTable::plan(const Pass& pass) {
   const bool is_due = pass.work.is_tick && (!looked_ || *looked_ + pass.options.plan_tick <= pass.wall());
   const bool is_new = std::ranges::any_of(pass.work.jobs, [&](const auto& key) {
     const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name);
-    return job && drifts(*job) && asks_for_place(pass, *job) && !waits_.contains(key) &&
-           !bursts_.contains(key);
+    return job && drifts(*job) && asks_for_place(pass, *job) && !nomination_of(*job) &&
+           !(pass.deadlines && pass.deadlines->find(*job)) && !waits_.contains(key) && !bursts_.contains(key);
   });
   if (!is_due && !is_new) return;
   if (is_due) looked_ = pass.wall();
-  waits_.clear();
+  const auto waited = std::exchange(waits_, {});
   const auto before = std::exchange(bursts_, {});
   Round round{.pass = pass, .out = *this};
   round.read();
@@ -285,10 +286,13 @@ void DriftTable::plan(const Pass& pass) {
     if (is_due && !pool.abroad.empty()) round.call_home(model, pool);
   }
   if (!pass.agenda) return;
-  for (const auto& [key, why] : waits_) pass.agenda->look_again(key, pass.now() + pass.options.plan_tick);
+  for (const auto& [key, why] : waits_)
+    if (is_due || !waited.contains(key)) pass.agenda->look_again(key, pass.now() + pass.options.plan_tick);
   for (const auto& [key, why] : bursts_)
-    pass.agenda->look_again(
-        key, pass.now() + (before.contains(key) ? pass.options.plan_tick : pass.options.settle));
+    if (!before.contains(key))
+      pass.agenda->look_again(key, pass.now() + pass.options.settle);
+    else if (is_due)
+      pass.agenda->look_again(key, pass.now() + pass.options.plan_tick);
 }
 
 std::vector<ObjectKey> DriftTable::leaving() const {

@@ -19,10 +19,10 @@ bool is_lent(const InferenceService& service, const std::string& allocation) {
          !st.nominations.contains(allocation);
 }
 
-std::vector<Replica> all_replicas(const Pass& pass, const InferenceService& service) {
+std::vector<Replica> all_replicas(const Pass& pass, const InferenceService& service, bool may_be_lowered) {
   std::vector<Replica> out;
   std::int64_t index = 0;
-  const bool lowered = is_lowered(pass, service.metadata.namespace_);
+  const bool lowered = may_be_lowered && is_lowered(pass, service.metadata.namespace_);
   for (const auto& place : service.spec.places) {
     const auto* site = pass.state.resolve_site(place.site);
     const auto count =

@@ -179,7 +179,7 @@ Standing standing_of(const Pass& pass, const InferenceService& service, const ap
     if (const auto at = known->second.places.find(place.site); at != known->second.places.end())
       out.demand = &at->second;
   const auto spare = spare_replicas(pass, service);
-  for (const auto& r : all_replicas(pass, service)) {
+  for (const auto& r : all_replicas(pass, service, false)) {
     if (r.place != &place) continue;
     const auto loan = std::ranges::find(service.status.loans, r.name, &ReplicaLoan::allocation);
     if (loan != service.status.loans.end() && !service.status.nominations.contains(r.name))
@@ -294,7 +294,7 @@ Task<Status> take_back(const Pass& pass, const InferenceService& before) {
     }
   }
   // A replica that is not wanted any more has nothing to come back to.
-  const auto all = all_replicas(pass, before);
+  const auto all = all_replicas(pass, before, false);
   std::erase_if(next.status.loans, [&](const auto& loan) {
     return std::ranges::none_of(all, [&](const auto& r) { return r.name == loan.allocation; });
   });

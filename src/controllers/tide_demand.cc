@@ -10,6 +10,8 @@ namespace {
 constexpr std::size_t kStepsOfDay = 288;
 // A longer silence says nothing about what was needed meanwhile.
 constexpr std::ptrdiff_t kGapMax = 2 * kStepsOfDay;
+// Of the years 1970 to 2200: differences fit the clock's 64 bits.
+constexpr auto kStartMax = std::chrono::days(230 * 365);
 // Demand is kept in hundredths of a replica, two bytes each.
 constexpr double kUnit = 100, kDemandMax = 65535 / kUnit;
 
@@ -69,8 +71,9 @@ Status PlaceDemand::restore(std::string_view text) {
   if (split == std::string_view::npos) return malformed();
   const auto start = parse_rfc3339(text.substr(0, split));
   const auto bytes = crypto::from_base64(text.substr(split + 4));
-  if (!start || !bytes || bytes->size() % 2 != 0 || bytes->size() > 2 * kStepsMax ||
-      step_of(*start) != *start)
+  // Whoever may write the ConfigMap writes this: no time far from today may enter the arithmetic.
+  if (!start || *start < WallTime{} || *start > WallTime{} + kStartMax || !bytes || bytes->size() % 2 != 0 ||
+      bytes->size() > 2 * kStepsMax || step_of(*start) != *start)
     return malformed();
   history_ = {};
   history_.start = *start;

@@ -22,8 +22,9 @@ struct Replica {
 };
 // Its place works for others; one for which these make room again counts as back.
 bool is_lent(const api::InferenceService& service, const std::string& allocation);
-// In the order of places.
-std::vector<Replica> all_replicas(const Pass& pass, const api::InferenceService& service);
+// In the order of places. `may_be_lowered`: fewer where a budget lowers concurrency.
+std::vector<Replica> all_replicas(const Pass& pass, const api::InferenceService& service,
+                                  bool may_be_lowered = true);
 // Without those that are lent.
 std::vector<Replica> wanted_replicas(const Pass& pass, const api::InferenceService& service);
 

@@ -40,7 +40,8 @@ TEST(PlaceDemand, keeps_steps_of_five_minutes_for_two_weeks_and_over_restarts) {
             later + minutes(5));
   EXPECT_LE(again.history().peak.size(), PlaceDemand::kStepsMax);
   EXPECT_GE(again.history().peak.size(), before + 37 - 288);
-  for (const auto* bad : {"", "now", "2026-01-01T00:00:00Z 5m !!", "2026-01-01T00:01:00Z 5m AAA="})
+  for (const auto* bad : {"", "now", "2026-01-01T00:00:00Z 5m !!", "2026-01-01T00:01:00Z 5m AAA=",
+                          "1700-01-01T00:00:00Z 5m AAA=", "2261-01-01T00:00:00Z 5m AAA="})
     EXPECT_FALSE(PlaceDemand().restore(bad)) << bad;
 }
 

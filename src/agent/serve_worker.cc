@@ -181,8 +181,10 @@ void ServeWorker::report_concurrency(const std::string& model) {
   const auto now = context_.executor().now();
   if (measured_ && now - *measured_ < kWindow) return;
   const double busy = context_.deps.serving.take_busy_seconds(model);
-  const double mean = measured_ ? busy / to_seconds(now - *measured_) : 0;
-  measured_ = now;
+  const auto since = std::exchange(measured_, now);
+  // After a start of the agent nothing is known of the minute before.
+  if (!since) return;
+  const double mean = busy / to_seconds(now - *since);
   const double told = std::round(mean * 10) / 10;
   const auto* before = find_path(allocation_.status.metrics, {"concurrency"});
   if (before && before->is_number() && before->to_number<double>() == told) return;

@@ -20,7 +20,9 @@ neap_import_static(neap3p::yaml libyaml.a yaml.h)
 neap_import_static(neap3p::zstd libzstd.a zstd.h)
 neap_import_static(neap3p::re2 libre2.a re2/re2.h)
 neap_import_static(neap3p::z libz.a zlib.h)
+neap_import_static(neap3p::jemalloc libjemalloc.a jemalloc/jemalloc.h)
 set_property(TARGET neap3p::sqlite PROPERTY INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m")
+set_property(TARGET neap3p::jemalloc PROPERTY INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m")
 set_property(TARGET neap3p::re2 PROPERTY INTERFACE_LINK_LIBRARIES "Threads::Threads")
 
 # CLI11 is header only (Debian: libcli11-dev).

@@ -8,7 +8,7 @@ what=${1:-build}
 
 build_packages=(clang-19 lld-19 llvm-19 clang-format-19 libclang-rt-19-dev cmake ninja-build ccache pkg-config
   libboost1.81-dev libboost-json1.81-dev libssl-dev libsqlite3-dev libyaml-dev libcli11-dev libfmt-dev
-  libzstd-dev liblz4-dev libre2-dev libgtest-dev libgmock-dev libbenchmark-dev zlib1g-dev
+  libzstd-dev liblz4-dev libjemalloc-dev libre2-dev libgtest-dev libgmock-dev libbenchmark-dev zlib1g-dev
   python3 python3-venv python3-pip python3-torch libopenblas0-pthread dataset-fashion-mnist
   ca-certificates curl xz-utils unzip)
 test_packages=(chromium coinor-libcbc-dev skopeo iproute2 sqlite3 openssl etcd-server)

@@ -1,5 +1,5 @@
 import { Component, type ComponentChildren } from 'preact'
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import * as feeds from './api/feeds'
 import type { FeedLike } from './api/feed'
 import { isSignedOut } from './api/http'
@@ -32,10 +32,10 @@ export function App() {
   useEffect(() => void askSession(), [])
   const isIn = sessionState.value === 'signed-in' && !isSignedOut.value
   const page = route.value.page
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.title = isIn ? `${t(`page.${page}`)} · Neap` : 'Neap'
-    feeds.wantFeeds(isIn ? pages[page].feeds : [])
   }, [isIn, page, language.value])
+  useEffect(() => feeds.wantFeeds(isIn ? pages[page].feeds : []), [isIn, page])
   if (sessionState.value === 'asking') return <main class="center muted">{t('common.loading')}</main>
   if (!isIn) return <SignIn />
   return (
@@ -131,8 +131,9 @@ function Icon({ name }: { name: PageName }) {
 function TopBar({ page }: { page: PageName }) {
   const heading = useRef<HTMLHeadingElement>(null)
   const isFirst = useRef(true)
-  useEffect(() => {
-    // A new page is announced to those who cannot see it; the first one is announced by its title.
+  useLayoutEffect(() => {
+    // A new page is announced to those who cannot see it, before anything else can be done on it; the first one is
+    // announced by its title.
     if (!isFirst.current) heading.current?.focus({ preventScroll: true })
     isFirst.current = false
   }, [page])

@@ -115,11 +115,12 @@ namespace {
 using namespace internal;
 
 void add_hybrid_documents(KindTableBuilder& builder) {
-  const auto resources =
-      object({make_field("gpuType", text(), "Accelerator, like NVIDIA_A100."),
-              make_field("replicas", integer(), "How many.", FieldOptions{.minimum = 1, .maximum = 100000}),
-              make_field("costStrategy", text(), "SpotPreemptible, OnDemand or PrivateFirst.",
-                         FieldOptions{.pattern = "SpotPreemptible|OnDemand|PrivateFirst"})});
+  const auto resources = object(
+      {make_field("gpuType", text(), "Accelerator, like NVIDIA_A100."),
+       make_field("replicas", integer(), "How many.", FieldOptions{.minimum = 1, .maximum = 100000}),
+       make_field("costStrategy", text(),
+                  "SpotPreemptible, OnDemand, PrivateFirst, Cheapest or LowestCarbon.",
+                  FieldOptions{.pattern = "SpotPreemptible|OnDemand|PrivateFirst|Cheapest|LowestCarbon"})});
   const auto edge = object(
       {make_field("location", text(), "Site name, alias or label.", kRequired),
        make_field("latencyTarget", scalar(Shape::Type::kDuration),

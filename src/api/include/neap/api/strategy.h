@@ -71,7 +71,8 @@ struct TrainStage {
     v.field("parameters", &TrainStage::parameters, "Handed to the program.");
     v.field("checkpoint", &TrainStage::checkpoint, "When to checkpoint.");
     v.field("interruption", &TrainStage::interruption, "never, checkpointed or restartable.");
-    v.field("costStrategy", &TrainStage::costStrategy, "SpotPreemptible, OnDemand or PrivateFirst.");
+    v.field("costStrategy", &TrainStage::costStrategy,
+            "SpotPreemptible, OnDemand, PrivateFirst, Cheapest or LowestCarbon.");
     v.field("allowedSites", &TrainStage::allowedSites, "Only these sites; empty is any that policy allows.");
     v.field("output", &TrainStage::output, "Output that the next stage reads.");
   }

@@ -68,7 +68,7 @@ struct TrainingJobSpec {
   std::vector<std::string> environment;
   CheckpointSpec checkpoint;
   InterruptionClass interruption = InterruptionClass::kCheckpointed;
-  std::string costStrategy;  // "", SpotPreemptible, OnDemand, PrivateFirst
+  std::string costStrategy;  // "", SpotPreemptible, OnDemand, PrivateFirst, Cheapest, LowestCarbon
   std::vector<std::string> allowedSites, acceleratorAlternatives;
   std::optional<TopologySpec> topology;
   std::string queue, priorityClass;
@@ -97,7 +97,8 @@ struct TrainingJobSpec {
     v.field("environment", &TrainingJobSpec::environment, "NAME=value entries.");
     v.field("checkpoint", &TrainingJobSpec::checkpoint, "When to checkpoint.");
     v.field("interruption", &TrainingJobSpec::interruption, "never, checkpointed or restartable.");
-    v.field("costStrategy", &TrainingJobSpec::costStrategy, "SpotPreemptible, OnDemand or PrivateFirst.");
+    v.field("costStrategy", &TrainingJobSpec::costStrategy,
+            "SpotPreemptible, OnDemand, PrivateFirst, Cheapest or LowestCarbon.");
     v.field("allowedSites", &TrainingJobSpec::allowedSites,
             "Only these sites, names or aliases; empty is any that policy allows.");
     v.field(

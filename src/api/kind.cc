@@ -58,6 +58,20 @@ Error error_of_problems(std::span<const FieldProblem> problems) {
   return {Code::kFailedPrecondition, "api.object.invalid", to_sentences(problems), {}};
 }
 
+namespace {
+// Annotations are bounded all together, not each.
+internal::ShapePtr metadata_shape() {
+  using namespace internal;
+  static const ShapePtr shape = [] {
+    auto out = std::make_shared<Shape>(*shape_of<ObjectMeta>());
+    for (auto& field : out->fields)
+      if (field.name == "annotations") field.shape = map_of(scalar(Shape::Type::kLongText));
+    return out;
+  }();
+  return shape;
+}
+}  // namespace
+
 KindEntry& KindTableBuilder::add(Names names, std::string doc, std::vector<internal::Field> body) {
   using namespace internal;
   static const ShapePtr text = scalar(Shape::Type::kString);
@@ -65,7 +79,7 @@ KindEntry& KindTableBuilder::add(Names names, std::string doc, std::vector<inter
   fields.push_back(make_field("apiVersion", text, "Group and version of the schema of this document."));
   fields.push_back(make_field("kind", text, "Kind of this document."));
   fields.push_back(
-      make_field("metadata", shape_of<ObjectMeta>(), "Name, labels and what the server keeps.", kRequired));
+      make_field("metadata", metadata_shape(), "Name, labels and what the server keeps.", kRequired));
   KindEntry entry;
   entry.has_status = false;
   std::vector<Field> wanted;

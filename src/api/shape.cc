@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
+#include "neap/api/patch_keys.h"
 #include "neap/base/assert.h"
 
 namespace neap::api::internal {
@@ -70,12 +71,10 @@ void add_options(JsonObject& out, const Field& field) {
   }
   if (type == kString && field.pattern) out["pattern"] = fmt::format("^({})$", field.pattern->pattern());
   if (type == kList) {
-    if (field.options.list_map_key.empty()) {
-      out["x-kubernetes-list-type"] = "atomic";
-    } else {
-      out["x-kubernetes-list-type"] = "map";
-      out["x-kubernetes-list-map-keys"] = JsonArray{boost::json::string(field.options.list_map_key)};
-    }
+    // What every object's metadata holds merges as Kubernetes merges it.
+    const auto key = field.name == "ownerReferences" ? std::string_view("uid") : field.options.list_map_key;
+    out["x-kubernetes-list-type"] = !key.empty() ? "map" : is_patch_set(field.name) ? "set" : "atomic";
+    if (!key.empty()) out["x-kubernetes-list-map-keys"] = JsonArray{boost::json::string(key)};
   }
 }
 

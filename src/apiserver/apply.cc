@@ -1,8 +1,8 @@
 // Server-side apply: who manages which field, as FieldsV1 sets (k8s.io/apimachinery, meta/v1, FieldsV1).
 // A leaf is {}; members are "f:<name>"; elements of a list that merges by keys are "k:{...}" with a "." of
-// their own. Lists without keys are leaves. Writers that name themselves (the fieldManager parameter) are
-// recorded from the object's creation on; what Neap's own parts make is not, until somebody applies it: it
-// then belongs to "before-first-apply", as in Kubernetes.
+// their own, those of a set are "v:<value>". Other lists are leaves. Writers that name themselves (the
+// fieldManager parameter) are recorded from the object's creation on; what Neap's own parts make is not,
+// until somebody applies it: it then belongs to "before-first-apply", as in Kubernetes.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,24 +22,31 @@ const Json* schema_member(const Json* schema, std::string_view name) {
   const auto* additional = find_path(*schema, {"additionalProperties"});
   return additional && additional->is_object() ? additional : nullptr;
 }
-// Keys a list merges by; empty for an atomic list.
-std::vector<std::string_view> list_keys(const Json* schema) {
-  std::vector<std::string_view> out;
+// How a list merges: by keys, as a set of plain values, or (neither) as one value.
+struct ListKeys {
+  std::vector<std::string_view> names;
+  bool is_set = false;
+  bool empty() const { return names.empty() && !is_set; }
+};
+ListKeys list_keys(const Json* schema) {
+  ListKeys out;
   if (!schema) return out;
+  out.is_set = get_string(*schema, "x-kubernetes-list-type") == "set";
   if (const auto* keys = find_path(*schema, {"x-kubernetes-list-map-keys"}); keys && keys->is_array())
     for (const auto& key : keys->get_array())
-      if (key.is_string()) out.emplace_back(key.get_string());
+      if (key.is_string()) out.names.emplace_back(key.get_string());
   return out;
 }
-std::string element_key(const Json& element, const std::vector<std::string_view>& keys) {
+std::string element_key(const Json& element, const ListKeys& keys) {
+  if (keys.is_set) return "v:" + to_text(element);
   JsonObject out;
-  for (const auto key : keys)
+  for (const auto key : keys.names)
     if (const auto* value = find_path(element, {key})) out[key] = *value;
   return "k:" + to_text(out);
 }
 // Where each element of a list that merges by keys stands; the first where two have the same key.
 using ElementIndex = std::unordered_map<std::string, std::size_t>;
-ElementIndex index_of(const Json* list, const std::vector<std::string_view>& keys) {
+ElementIndex index_of(const Json* list, const ListKeys& keys) {
   ElementIndex out;
   if (list && list->is_array() && !keys.empty())
     for (std::size_t at = 0; at < list->get_array().size(); ++at)
@@ -60,7 +67,7 @@ JsonObject fields_of(const Json& value, const Json* schema) {
   } else if (const auto keys = list_keys(schema); value.is_array() && !keys.empty()) {
     for (const auto& element : value.get_array()) {
       auto fields = fields_of(element, items_of(schema));
-      fields["."] = JsonObject();
+      if (!keys.is_set) fields["."] = JsonObject();
       out[element_key(element, keys)] = std::move(fields);
     }
   }
@@ -134,7 +141,7 @@ void erase_fields(Json& live, const JsonObject& gone, const Json* schema) {
                            (member->is_array() && member->get_array().empty());
       if (below.get_object().empty() || emptied) object.erase(name.substr(2));
     } else if (const auto element = elements.find(std::string(name)); element != elements.end()) {
-      if (below.get_object().contains("."))
+      if (name.starts_with("v:") || below.get_object().contains("."))
         erased.insert(element->second);
       else
         erase_fields(live.get_array()[element->second], below.get_object(), items_of(schema));
@@ -217,12 +224,12 @@ JsonObject changed_fields(const Json& before, const Json& after, const Json* sch
     if (old_element && *old_element == element) continue;
     out[key] = old_element ? changed_fields(*old_element, element, items_of(schema))
                            : fields_of(element, items_of(schema));
-    if (!old_element) out[key].get_object()["."] = JsonObject();
+    if (!old_element && !keys.is_set) out[key].get_object()["."] = JsonObject();
   }
   for (const auto& element : before.get_array())
     if (const auto key = element_key(element, keys); !new_index.contains(key)) {
       out[key] = fields_of(element, items_of(schema));
-      out[key].get_object()["."] = JsonObject();
+      if (!keys.is_set) out[key].get_object()["."] = JsonObject();
     }
   return out;
 }
@@ -320,6 +327,10 @@ Outcome<Json> apply_configuration(const api::KindEntry& kind, const Json* live, 
     return bad_request("api.apply.kind",
                        fmt::format("the applied configuration must carry apiVersion {} and kind {}",
                                    kind.api_version(), kind.kind));
+  if (const auto* managed = find_path(applied, {"metadata", "managedFields"}); managed && !managed->is_null())
+    return bad_request("api.apply.managed_fields",
+                       "metadata.managedFields must be nil: the server keeps them; leave them out of what is "
+                       "applied");
   Json wanted = applied;
   drop_nulls(wanted);
   const Json* schema = &kind.schema;

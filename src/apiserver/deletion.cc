@@ -17,17 +17,50 @@ bool is_kept(std::string_view name) {
   return name == "default" || name == "neap-system" || name == auth::kNodeLeaseNamespace;
 }
 
-// Finalizer that a propagation policy puts on the object; empty for background.
-Outcome<std::string> policy_finalizer(const Json& options) {
+struct DeleteWish {
+  std::string finalizer;  // that a propagation policy puts on the object; empty for background
+  bool dry_run = false;
+};
+
+std::unexpected<Failure> invalid_option(std::string_view field, std::string_view why) {
+  Failure out(Error{Code::kFailedPrecondition,
+                    "api.delete.option",
+                    fmt::format("DeleteOptions.meta.k8s.io \"\" is invalid: {}: {}", field, why),
+                    {}});
+  out.causes.push_back(JsonObject{{"reason", "FieldValueInvalid"}, {"message", why}, {"field", field}});
+  return std::unexpected(std::move(out));
+}
+
+Outcome<DeleteWish> read_delete_options(const Request& request) {
+  const auto& options = request.body;
+  DeleteWish out{.finalizer = {}, .dry_run = request.parameters.dry_run};
+  const auto kind = get_string(options, "kind");
+  if (!kind.empty() && kind != "DeleteOptions")
+    return bad_request(
+        "api.delete.kind",
+        fmt::format("the body of a deletion is a DeleteOptions, this is a {}", kind.substr(0, 64)));
+  if (const auto* rounds = find_path(options, {"dryRun"}); rounds && rounds->is_array()) {
+    for (const auto& round : rounds->get_array())
+      if (!round.is_string() || round.get_string() != "All")
+        return invalid_option("dryRun", "Unsupported value: supported values: \"All\"");
+    out.dry_run = out.dry_run || !rounds->get_array().empty();
+  } else if (rounds && !rounds->is_null()) {
+    return bad_request("api.delete.dry_run", "dryRun of DeleteOptions must be a list");
+  }
   const auto policy = get_string(options, "propagationPolicy");
-  if (policy == "Foreground") return std::string("foregroundDeletion");
-  if (policy == "Orphan" || get_bool(options, "orphanDependents")) return std::string("orphan");
-  if (policy.empty() || policy == "Background") return std::string();
-  return bad_request(
-      "api.delete.policy",
-      fmt::format("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{}\": "
-                  "supported values: \"Background\", \"Foreground\", \"Orphan\"",
-                  policy.substr(0, 64)));
+  const auto* orphans = find_path(options, {"orphanDependents"});
+  if (orphans && orphans->is_bool() && !policy.empty())
+    return invalid_option("propagationPolicy", "orphanDependents and propagationPolicy cannot be both set");
+  if (policy == "Foreground")
+    out.finalizer = "foregroundDeletion";
+  else if (policy == "Orphan" || get_bool(options, "orphanDependents"))
+    out.finalizer = "orphan";
+  else if (!policy.empty() && policy != "Background")
+    return invalid_option("propagationPolicy",
+                          fmt::format("Unsupported value: \"{}\": supported values: \"Background\", "
+                                      "\"Foreground\", \"Orphan\"",
+                                      policy.substr(0, 64)));
+  return out;
 }
 
 Reply success(const api::KindEntry& kind, std::string_view name, std::string_view uid) {
@@ -47,8 +80,7 @@ Reply success(const api::KindEntry& kind, std::string_view name, std::string_vie
 }  // namespace
 
 Task<Outcome<Reply>> Rest::remove(const Request& request) {
-  if (!request.what.subresource.empty())
-    co_return fail(Code::kUnimplemented, "api.subresource", "a subresource cannot be deleted");
+  if (!request.what.subresource.empty()) co_return method_not_allowed();
   co_return co_await remove_one(request, request.what.namespace_, request.what.name);
 }
 
@@ -58,8 +90,8 @@ Task<Outcome<Reply>> Rest::remove_one(const Request& request, std::string ns, st
   if (is_namespace && is_kept(name))
     co_return fail(Code::kPermissionDenied, "api.namespace.kept",
                    fmt::format("namespaces \"{}\" is forbidden: this namespace may not be deleted", name));
-  NEAP_CO_TRY(const auto policy, policy_finalizer(request.body));
-  const bool dry_run = request.parameters.dry_run || find_path(request.body, {"dryRun"}) != nullptr;
+  NEAP_CO_TRY(const auto wish, read_delete_options(request));
+  const auto& policy = wish.finalizer;
   const auto key = object_key(kind, ns, name);
   for (int attempt = 0; attempt < kRaceAttempts; ++attempt) {
     NEAP_CO_TRY(const auto stored, co_await deps_.store.get(request.ctx, key));
@@ -100,7 +132,7 @@ Task<Outcome<Reply>> Rest::remove_one(const Request& request, std::string ns, st
       reply.warnings = std::move(warnings);
       return reply;
     };
-    if (dry_run || (stays && after == object)) co_return answer(stored->mod_revision);
+    if (wish.dry_run || (stays && after == object)) co_return answer(stored->mod_revision);
     const auto done =
         stays ? co_await deps_.store.put(request.ctx, key, stored_text(after), stored->mod_revision)
               : co_await deps_.store.remove(request.ctx, key, stored->mod_revision);
@@ -135,8 +167,7 @@ Task<Outcome<Reply>> Rest::remove_now(CallContext ctx, const api::KindEntry& kin
 
 Task<Outcome<Reply>> Rest::remove_collection(const Request& request) {
   const auto& kind = *request.kind;
-  if (is_namespace_kind(kind))
-    co_return fail(Code::kUnimplemented, "api.method", "namespaces are deleted one by one");
+  if (is_namespace_kind(kind)) co_return method_not_allowed();
   NEAP_CO_TRY(const auto selection, selection_of(request));
   store::ListOptions options{.limit = 500, .start_after = {}, .revision = {}};
   std::int64_t removed = 0;

@@ -76,6 +76,16 @@ std::unexpected<Failure> view_is_read(const api::KindEntry& kind) {
   return std::unexpected(std::move(out));
 }
 
+std::unexpected<Failure> method_not_allowed() {
+  Failure out(Error{Code::kUnimplemented,
+                    "api.method",
+                    "the server does not allow this method on the requested resource",
+                    {}});
+  out.http = 405;
+  out.status_reason = "MethodNotAllowed";
+  return std::unexpected(std::move(out));
+}
+
 int http_status_of(const Failure& failure) {
   return failure.http != 0 ? failure.http : http_status(failure.error.code);
 }
@@ -88,6 +98,10 @@ Json status_of(const Failure& failure, const auth::Attributes& what, const api::
   auto& object = out.get_object();
   object["code"] = http_status_of(failure);
   if (!failure.status_reason.empty()) object["reason"] = failure.status_reason;
+  // What is too large stays so.
+  if (http_status_of(failure) == 413) sub_object(object, "details").erase("retryAfterSeconds");
+  if (failure.retry_after_seconds > 0)
+    sub_object(object, "details")["retryAfterSeconds"] = failure.retry_after_seconds;
   if (!failure.causes.empty()) sub_object(object, "details")["causes"] = failure.causes;
   return out;
 }

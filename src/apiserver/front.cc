@@ -48,6 +48,13 @@ io::HttpResponse text_response(int status, std::string text) {
 
 bool is_health(std::string_view path) { return path == "/healthz" || path == "/livez" || path == "/readyz"; }
 
+// As Go reads a boolean of a query: there, and not said to be false.
+bool is_watch_asked(const io::HttpRequest& request) {
+  if (!request.has_query("watch")) return false;
+  const auto value = request.query_value("watch");
+  return value != "false" && value != "0";
+}
+
 bool has_body(std::string_view method) {
   return method == "POST" || method == "PUT" || method == "PATCH" || method == "DELETE";
 }
@@ -93,6 +100,16 @@ Result<PatchKind> patch_kind_of(std::string_view type) {
   if (type == "application/apply-patch+yaml") return PatchKind::kApply;
   if (type == "application/strategic-merge-patch+json") return PatchKind::kStrategic;
   return fail(Code::kInvalidArgument, "api.patch.type", "unknown patch type");
+}
+
+// DeleteOptions of a deletion without a body: some clients (Python's among them) send them in the query.
+Json delete_options_of(const io::HttpRequest& request) {
+  JsonObject out;
+  if (const auto policy = request.query_value("propagationPolicy"); !policy.empty())
+    out["propagationPolicy"] = policy;
+  if (const auto orphans = request.query_value("orphanDependents"); !orphans.empty())
+    out["orphanDependents"] = orphans == "true" || orphans == "1";
+  return out.empty() ? Json() : Json(std::move(out));
 }
 
 RequestOrigin origin_of(const Rest& rest, const io::HttpExchange& exchange) {
@@ -194,8 +211,7 @@ Task<void> Front::handle(io::HttpExchange& exchange) {
     who = **other;
     request.who = *who;
   }
-  auto info = parse_request_info(rest_.dependencies().kinds, http.method, http.path,
-                                 http.query_value("watch") == "true" || http.query_value("watch") == "1");
+  auto info = parse_request_info(rest_.dependencies().kinds, http.method, http.path, is_watch_asked(http));
   // Data policies name the people who may read what work prints; whoever acts as one of them is not them.
   if (*other && info && (info->what.subresource == "log" || is_session(info->what))) {
     request.what = info->what;
@@ -244,7 +260,7 @@ Task<Outcome<Json>> Front::read_body(io::HttpExchange& exchange, const Request& 
   auto text = co_await exchange.body().read_all(exchange.context().with_deadline(deadline), limit);
   if (!text && text.error().code == Code::kResourceExhausted) co_return std::unexpected(too_large(limit));
   if (!text) co_return std::unexpected(Failure(std::move(text).error()));
-  if (text->empty() && request.what.verb.starts_with("delete")) co_return Json();
+  if (text->empty() && request.what.verb.starts_with("delete")) co_return delete_options_of(http);
   const auto type = media_type(http);
   const bool yaml = type == "application/yaml" || type == "application/apply-patch+yaml";
   if (is_protobuf_content(type)) {
@@ -254,7 +270,11 @@ Task<Outcome<Json>> Front::read_body(io::HttpExchange& exchange, const Request& 
   const bool json = type.empty() || type == "application/json" || request.what.verb == "patch";
   if (!yaml && !json) co_return std::unexpected(unsupported_media(type));
   if (yaml) {
-    NEAP_CO_TRY(auto documents, api::parse_yaml(*text, {.bytes_max = limit}));
+    auto parsed = api::parse_yaml(*text, {.bytes_max = limit});
+    // Too much is the document's fault: 429 would have clients send it again and again.
+    if (!parsed && parsed.error().code == Code::kResourceExhausted)
+      parsed.error().code = Code::kInvalidArgument;
+    NEAP_CO_TRY(auto documents, std::move(parsed));
     if (documents.size() != 1)
       co_return bad_request("api.body.documents", "the body must hold exactly one document");
     co_return std::move(documents.front());
@@ -336,10 +356,15 @@ Task<void> Front::handle_resource(io::HttpExchange& exchange, RequestInfo info, 
       asked && *asked > Duration::zero())
     timeout = std::min(*asked, kRequestTimeout);
   request->ctx = request->ctx.with_deadline(rest_.dependencies().runtime.clock().now() + timeout);
+  // Reads answer in that form by themselves.
+  const bool shortens = request->parameters.partial && has_body(exchange.request().method);
   auto reply = co_await rest_.serve(*std::move(request));
+  if (shortens && reply.status < 300 && get_string(reply.body, "kind") != "Status")
+    reply.body = partial_of(reply.body);
   const int status = reply.status;
+  const bool is_early = find_path(reply.body, {"details", "retryAfterSeconds"}) != nullptr;
   auto response = to_http(std::move(reply));
-  if (status == 429) response.headers.set("Retry-After", "1");
+  if (status == 429 || is_early) response.headers.set("Retry-After", "1");
   co_await exchange.reply(std::move(response));
 }
 
@@ -348,6 +373,7 @@ Task<void> Front::handle_watch(io::HttpExchange& exchange, Request request) {
   auto& random = rest_.dependencies().runtime.random();
   const auto bookmarks = request.parameters.allow_bookmarks;
   const auto table = request.parameters.table;
+  const bool partial = request.parameters.partial;
   auto lifetime =
       Duration(std::chrono::seconds(std::min<std::int64_t>(request.parameters.timeout_seconds, 86'400)));
   // Spread, so that watches that began together do not end together.
@@ -369,10 +395,15 @@ Task<void> Front::handle_watch(io::HttpExchange& exchange, Request request) {
   const auto& kind = (*session)->kind();
   const auto encode = [&](const WatchItem& item) -> std::string {
     const bool is_bookmark = item.type == WatchItem::Type::kBookmark;
+    constexpr std::array<std::string_view, 4> kNames{"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
+    if (partial)
+      return fmt::format(
+          "{{\"type\":\"{}\",\"object\":{}}}\n", kNames[std::size_t(item.type)],
+          to_text(is_bookmark ? partial_of(item.bookmark)
+                              : with_revision(partial_of(item.event->object()), item.event->revision)));
     if (!table)
       return is_bookmark ? fmt::format("{{\"type\":\"BOOKMARK\",\"object\":{}}}\n", to_text(item.bookmark))
                          : item.event->line(ObjectEvent::Type(int(item.type)));
-    constexpr std::array<std::string_view, 4> kNames{"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
     const auto object = is_bookmark ? table_of_bookmark(item.bookmark)
                                     : table_of(kind, std::vector{item.event->object()}, item.event->revision,
                                                {}, *table, clock.wall());

@@ -25,11 +25,64 @@ Result<std::int64_t> read_number(const io::HttpRequest& request, std::string_vie
   return out;
 }
 
-// True, and what to send beside each row, when the client prefers a Table.
-bool wants_table(std::string_view accept) {
-  const auto first = accept.substr(0, accept.find(','));
-  return first.find("as=Table") != std::string_view::npos &&
-         first.find("g=meta.k8s.io") != std::string_view::npos;
+// What a client takes as an answer.
+enum class Form { kNone, kObject, kTable, kPartial };
+
+std::string_view trimmed(std::string_view text) {
+  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
+  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
+  return text;
+}
+
+// One media range of an Accept header (RFC 9110, 12.5.1), with Kubernetes' parameters `as`, `g` and `v`. Who
+// takes protobuf or YAML takes JSON, too, but rather in the form it asks for beside it.
+Form form_of_range(std::string_view range, bool& takes_other) {
+  auto rest = range;
+  const auto next = [&rest](char separator) {
+    const auto at = rest.find(separator);
+    const auto piece = trimmed(rest.substr(0, at));
+    rest = at == std::string_view::npos ? std::string_view() : rest.substr(at + 1);
+    return piece;
+  };
+  const auto type = next(';');
+  std::string_view as, group, version;
+  while (!rest.empty()) {
+    const auto parameter = next(';');
+    if (parameter.starts_with("as=")) as = parameter.substr(3);
+    if (parameter.starts_with("g=")) group = parameter.substr(2);
+    if (parameter.starts_with("v=")) version = parameter.substr(2);
+  }
+  const bool is_json = type == "application/json" || type == "application/*" || type == "*/*" || type == "*";
+  if (as.empty() && (type == "application/yaml" || type == "application/vnd.kubernetes.protobuf"))
+    takes_other = true;
+  if (!is_json) return Form::kNone;
+  if (as.empty()) return Form::kObject;
+  if (group != "meta.k8s.io" || (version != "v1" && version != "v1beta1")) return Form::kNone;
+  if (as == "Table") return Form::kTable;
+  return as == "PartialObjectMetadata" || as == "PartialObjectMetadataList" ? Form::kPartial : Form::kNone;
+}
+
+Form form_of(std::string_view accept) {
+  if (trimmed(accept).empty()) return Form::kObject;
+  bool takes_other = false;
+  while (!accept.empty()) {
+    const auto comma = accept.find(',');
+    if (const auto form = form_of_range(accept.substr(0, comma), takes_other); form != Form::kNone)
+      return form;
+    accept = comma == std::string_view::npos ? std::string_view() : accept.substr(comma + 1);
+  }
+  return takes_other ? Form::kObject : Form::kNone;
+}
+
+std::unexpected<Failure> not_acceptable() {
+  Failure out(Error{Code::kInvalidArgument,
+                    "api.not_acceptable",
+                    "only the following media types are accepted: application/json, also as Table, "
+                    "PartialObjectMetadata or PartialObjectMetadataList of meta.k8s.io/v1",
+                    {}});
+  out.http = 406;
+  out.status_reason = "NotAcceptable";
+  return std::unexpected(std::move(out));
 }
 
 std::string default_manager(std::string_view user_agent) {
@@ -39,7 +92,7 @@ std::string default_manager(std::string_view user_agent) {
 
 }  // namespace
 
-Result<Parameters> parse_parameters(const io::HttpRequest& request) {
+Outcome<Parameters> parse_parameters(const io::HttpRequest& request) {
   Parameters out;
   out.label_selector = request.query_value("labelSelector");
   out.field_selector = request.query_value("fieldSelector");
@@ -80,9 +133,19 @@ Result<Parameters> parse_parameters(const io::HttpRequest& request) {
     out.field_manager = default_manager(request.headers.get("User-Agent"));
   // Neap's own parts all write as "neap": ownership among them says nothing and would double small objects.
   out.keeps_managers = !request.query_value("fieldManager").empty() && out.field_manager != "neap";
-  if (wants_table(request.headers.get("Accept"))) {
-    const auto include = request.query_value("includeObject");
-    out.table = include.empty() ? std::string("Metadata") : std::string(include);
+  switch (form_of(request.headers.get("Accept"))) {
+    case Form::kNone:
+      return not_acceptable();
+    case Form::kTable: {
+      const auto include = request.query_value("includeObject");
+      out.table = include.empty() ? std::string("Metadata") : std::string(include);
+      break;
+    }
+    case Form::kPartial:
+      out.partial = true;
+      break;
+    case Form::kObject:
+      break;
   }
   return out;
 }

@@ -142,8 +142,8 @@ Task<Outcome<Reply>> Rest::dispatch(Request& request) {
   if (!decision.allowed) co_return forbidden(request.who, request.what, decision.reason);
   const auto& what = request.what;
   if (request.kind && find_review_kind(what.group, what.version, what.resource)) {
-    if (what.verb != "create")
-      co_return fail(Code::kUnimplemented, "api.method", "a review is only ever created and answered");
+    if (what.verb != "create") co_return method_not_allowed();
+    if (auto asked = check_review(request); !asked) co_return std::unexpected(asked.error());
     if (request.kind->kind == "TokenReview") co_return co_await review_token(request);
     co_return Reply{
         .status = 201, .body = answer_review(request, deps_.authorizer), .text = {}, .warnings = {}};
@@ -152,6 +152,11 @@ Task<Outcome<Reply>> Rest::dispatch(Request& request) {
       what.verb != "deletecollection")
     co_return bad_request("api.namespace.missing",
                           "an empty namespace may not be set when a resource name may be provided");
+  const bool is_bare = what.subresource.empty();
+  if ((what.verb == "create" && !what.name.empty() && is_bare) ||
+      ((what.verb == "update" || what.verb == "patch") && what.name.empty()) ||
+      (what.verb == "deletecollection" && request.kind->namespaced && what.namespace_.empty()))
+    co_return method_not_allowed();
   const bool reads = what.verb == "get" || what.verb == "list";
   if (!request.kind->view_of.empty() && !reads) co_return view_is_read(*request.kind);
   if (what.verb == "get") co_return co_await get(request);

@@ -126,7 +126,8 @@ Task<Outcome<Reply>> Rest::get(const Request& request) {
                   request.ctx, object_key(stored_kind(deps_.kinds, kind), what.namespace_, what.name)));
   if (!found) co_return not_found(kind, what.name);
   Reply out;
-  const bool plain = what.subresource != "scale" && !request.parameters.table && kind.view_of.empty();
+  const bool plain = what.subresource != "scale" && !request.parameters.table &&
+                     !request.parameters.partial && kind.view_of.empty();
   if (plain && !deps_.authorizer.judges_objects(request.who)) {
     out.text = text_with_revision(found->value, found->mod_revision);
     co_return out;
@@ -145,7 +146,7 @@ Task<Outcome<Reply>> Rest::get(const Request& request) {
     out.body = table_of(kind, std::vector{std::move(object)}, found->mod_revision, {},
                         *request.parameters.table, deps_.runtime.clock().wall());
   } else {
-    out.body = std::move(object);
+    out.body = request.parameters.partial ? partial_of(object) : std::move(object);
   }
   co_return out;
 }
@@ -199,13 +200,14 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
                             fmt::format("Too large resource version: {}, current: {}", revision,
                                         to_number(deps_.store.current_revision())),
                             {}});
+      failure.retry_after_seconds = 1;
       failure.causes.push_back(
           JsonObject{{"reason", "ResourceVersionTooLarge"}, {"message", "Too large resource version"}});
       co_return std::unexpected(std::move(failure));
     }
   }
   const auto limit = parameters.limit > 0 ? std::size_t(parameters.limit) : std::size_t(-1);
-  const bool plain = selection.is_all() && !parameters.table && kind.view_of.empty();
+  const bool plain = selection.is_all() && !parameters.table && !parameters.partial && kind.view_of.empty();
   std::string items;
   std::vector<Json> objects;
   std::size_t count = 0;
@@ -233,6 +235,7 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
         NEAP_CO_TRY(auto object, parse_json(item.value, kStoredLimits));
         object = shown_as(kind, std::move(object));
         if (!selection.matches(object)) continue;
+        if (parameters.partial) object = partial_of(object);
         objects.push_back(with_revision(std::move(object), item.mod_revision));
       }
       ++count;
@@ -267,7 +270,9 @@ Task<Outcome<Reply>> Rest::list(const Request& request) {
   out.text = fmt::format(
       "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"{}}},\"items\":[{"
       "}]}}",
-      kind.kind, kind.api_version(), to_number(options.revision), token_member, items);
+      parameters.partial ? "PartialObjectMetadata" : kind.kind,
+      parameters.partial ? "meta.k8s.io/v1" : kind.api_version(), to_number(options.revision), token_member,
+      items);
   co_return out;
 }
 
@@ -299,13 +304,12 @@ Task<Outcome<std::unique_ptr<WatchSession>>> Rest::watch(Request request) {
     NEAP_CO_TRY(revision, read_revision(parameters.resource_version));
   }
   const bool initial = parameters.send_initial_events.value_or(revision == 0);
-  if (parameters.send_initial_events.value_or(false) &&
-      (!parameters.allow_bookmarks || parameters.resource_version_match != "NotOlderThan"))
+  if (parameters.send_initial_events.value_or(false) && parameters.resource_version_match != "NotOlderThan")
     co_return std::unexpected(Failure(Error{
         Code::kFailedPrecondition,
         "api.watch.initial",
         "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents requires "
-        "allowWatchBookmarks and resourceVersionMatch=NotOlderThan",
+        "resourceVersionMatch=NotOlderThan",
         {}}));
   std::vector<WatchItem> items;
   auto after = Revision(revision);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "internal/object_rules.h"
 #include "internal/quota.h"
 #include "internal/rest.h"
 #include "internal/service_account.h"
@@ -107,8 +108,8 @@ Reply reply_with(Json object, Revision revision, int status, std::vector<std::st
 
 }  // namespace
 
-Outcome<void> Rest::check_fields(const Request& request, Json& object, std::string_view name,
-                                 std::vector<std::string>& warnings) const {
+Outcome<void> Rest::check_fields(const Request& request, const Json* before, Json& object,
+                                 std::string_view name, std::vector<std::string>& warnings) const {
   const auto& kind = *request.kind;
   kind.apply_defaults(object);
   auto problems = kind.validate(object);
@@ -130,6 +131,7 @@ Outcome<void> Rest::check_fields(const Request& request, Json& object, std::stri
         "api.field.unknown",
         fmt::format("{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}", kind.kind,
                     kind.version, kind.kind, unknown));
+  if (wrong.empty()) wrong = check_object_rules(kind, before, object);
   if (!wrong.empty()) return invalid(kind, name, wrong);
   return {};
 }
@@ -254,7 +256,7 @@ Task<Outcome<Reply>> Rest::create(Request& request, Json managed_fields) {
   if (kind.has_status || object.get_object().contains("spec")) metadata["generation"] = 1;
   std::vector<std::string> warnings;
   complete_builtin(kind, object, warnings);
-  if (auto checked = check_fields(request, object, name, warnings); !checked)
+  if (auto checked = check_fields(request, nullptr, object, name, warnings); !checked)
     co_return std::unexpected(checked.error());
   if (auto admitted = co_await admit(request, nullptr, &object, warnings); !admitted)
     co_return std::unexpected(admitted.error());
@@ -314,7 +316,7 @@ Outcome<Json> Rest::updated_object(const Request& request, const Json& before, J
                 "the server could not find the requested resource");
   }
   metadata_of(after).erase("resourceVersion");
-  if (auto checked = check_fields(request, after, name, warnings); !checked)
+  if (auto checked = check_fields(request, &before, after, name, warnings); !checked)
     return std::unexpected(checked.error());
   if (request.what.subresource != "status")
     if (const auto problems = kind.validate_update(before, after); !problems.empty())
@@ -368,8 +370,9 @@ Outcome<void> check_belief(const Request& request, const Json& sent, const Json&
                            bool& is_explicit) {
   const auto version = meta_string(sent, "resourceVersion");
   const auto uid = meta_string(sent, "uid");
-  is_explicit = !version.empty();
-  if (!version.empty() && version != fmt::format("{}", to_number(revision)))
+  // "0" is what some clients send for "any".
+  is_explicit = !version.empty() && version != "0";
+  if (is_explicit && version != fmt::format("{}", to_number(revision)))
     return conflict(*request.kind, request.what.name);
   if (!uid.empty() && uid != meta_string(before, "uid"))
     return fail(
@@ -418,7 +421,7 @@ Task<Outcome<Reply>> Rest::update(const Request& request) {
   }
 }
 
-Outcome<Json> Rest::patched_object(const Request& request, const Json& before,
+Outcome<Json> Rest::patched_object(const Request& request, const Json& before, Revision revision,
                                    std::vector<std::string>& warnings) const {
   const auto& kind = *request.kind;
   Json sent = request.what.subresource == "scale" ? scale_of(kind, before) : before;
@@ -427,6 +430,8 @@ Outcome<Json> Rest::patched_object(const Request& request, const Json& before,
       api::merge_patch(sent, request.body);
       break;
     case PatchKind::kJson: {
+      // Operations may test or set the version: kubectl does when it moves an object to server-side apply.
+      if (request.what.subresource != "scale") sent = with_revision(std::move(sent), revision);
       if (const auto patched = api::json_patch(sent, request.body); !patched) {
         // A path that leads nowhere is the object's state, not the request's form: 422.
         auto error = patched.error();
@@ -435,6 +440,9 @@ Outcome<Json> Rest::patched_object(const Request& request, const Json& before,
         error.code = Code::kFailedPrecondition;
         return std::unexpected(Failure(std::move(error)));
       }
+      if (bool is_explicit = false; sent.is_object())
+        if (auto belief = check_belief(request, sent, before, revision, is_explicit); !belief)
+          return std::unexpected(belief.error());
       break;
     }
     case PatchKind::kStrategic:
@@ -495,7 +503,7 @@ Task<Outcome<Reply>> Rest::patch(const Request& request) {
     if (auto belief = check_belief(request, carrier, before, stored->mod_revision, is_explicit); !belief)
       co_return std::unexpected(belief.error());
     std::vector<std::string> warnings;
-    NEAP_CO_TRY(auto after, patched_object(request, before, warnings));
+    NEAP_CO_TRY(auto after, patched_object(request, before, stored->mod_revision, warnings));
     if (const auto decision = deps_.authorizer.authorize_object(request.who, request.what, &before, &after);
         !decision.allowed)
       co_return forbidden(request.who, request.what, decision.reason);

@@ -46,6 +46,27 @@ Json user_info(const auth::Identity& who) {
   return out;
 }
 
+Outcome<void> check_review(const Request& request) {
+  const auto& kind = *request.kind;
+  if (!kind.kind.ends_with("AccessReview")) return {};
+  const auto* spec = find_path(request.body, {"spec"});
+  const auto has = [&](std::string_view name) {
+    const auto* found = spec ? find_path(*spec, {name}) : nullptr;
+    return found && found->is_object();
+  };
+  std::vector<api::FieldProblem> problems;
+  if (has("resourceAttributes") == has("nonResourceAttributes"))
+    problems.push_back({"spec.resourceAttributes",
+                        "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+                        false});
+  const auto* groups = spec ? find_path(*spec, {"groups"}) : nullptr;
+  const bool names_group = groups && groups->is_array() && !groups->get_array().empty();
+  if (kind.kind == "SubjectAccessReview" && !names_group && (!spec || get_string(*spec, "user").empty()))
+    problems.push_back({"spec.user", "at least one of user or group must be specified", false});
+  if (problems.empty()) return {};
+  return invalid(kind, "", problems);
+}
+
 Json answer_review(const Request& request, const auth::Authorizer& authorizer) {
   const auto& kind = *request.kind;
   Json out = request.body.is_object() ? request.body : Json(JsonObject());

@@ -34,6 +34,13 @@ Json table_of_bookmark(const Json& bookmark) {
       {"rows", JsonArray{JsonObject{{"cells", JsonArray()}, {"object", bookmark}}}}};
 }
 
+Json partial_of(const Json& object) {
+  const auto* metadata = find_path(object, {"metadata"});
+  return JsonObject{{"kind", "PartialObjectMetadata"},
+                    {"apiVersion", "meta.k8s.io/v1"},
+                    {"metadata", metadata ? *metadata : Json(JsonObject())}};
+}
+
 Json scale_of(const api::KindEntry&, const Json& object) {
   JsonObject metadata;
   if (const auto* from = find_path(object, {"metadata"}); from && from->is_object())

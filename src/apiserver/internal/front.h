@@ -86,7 +86,7 @@ class Front {
 };
 
 // Query parameters of a request; kInvalidArgument names the one that is wrong.
-Result<Parameters> parse_parameters(const io::HttpRequest& request);
+Outcome<Parameters> parse_parameters(const io::HttpRequest& request);
 // Query of a log as kubectl spells it; whose log it is stays empty.
 Result<LogRequest> parse_log_request(const io::HttpRequest& request);
 

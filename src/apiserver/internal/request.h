@@ -33,6 +33,7 @@ struct Parameters {
   bool keeps_managers = false;  // a creation records its manager
   // Set when the answer is wanted as a Table: "None", "Metadata" or "Object" beside each row.
   std::optional<std::string> table;
+  bool partial = false;  // the answer is wanted as PartialObjectMetadata
   api::Strictness strictness = api::Strictness::kWarn;
 };
 
@@ -60,6 +61,7 @@ struct Failure {
   JsonArray causes;
   int http = 0;                              // 0: by the error's code
   std::string status_reason;                 // empty: by the error's code
+  int retry_after_seconds = 0;               // 0: nothing is said
   Failure(Error e) : error(std::move(e)) {}  // NOLINT: NEAP_CO_TRY converts
   Failure(Error e, JsonArray c) : error(std::move(e)), causes(std::move(c)) {}
 };
@@ -79,6 +81,8 @@ std::unexpected<Failure> invalid(const api::KindEntry& kind, std::string_view na
                                  const std::vector<api::FieldProblem>& problems);
 // 405: a kind that shows another's objects takes no writes.
 std::unexpected<Failure> view_is_read(const api::KindEntry& kind);
+// 405: the path is known, and is not asked this way.
+std::unexpected<Failure> method_not_allowed();
 // The Status of a failure, with details.
 Json status_of(const Failure& failure, const auth::Attributes& what, const api::KindEntry* kind);
 int http_status_of(const Failure& failure);

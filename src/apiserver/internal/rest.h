@@ -116,13 +116,13 @@ class Rest {
                                      bool& lost_race);
   Outcome<Json> updated_object(const Request& request, const Json& before, Json sent,
                                std::vector<std::string>& warnings, bool sent_by_patch) const;
-  Outcome<Json> patched_object(const Request& request, const Json& before,
+  Outcome<Json> patched_object(const Request& request, const Json& before, Revision revision,
                                std::vector<std::string>& warnings) const;
   Task<Outcome<Reply>> commit_create(const Request& request, std::string key, Json object,
                                      std::vector<std::string> warnings);
   Task<Outcome<void>> admit(const Request& request, const Json* before, Json* after,
                             std::vector<std::string>& warnings);
-  Outcome<void> check_fields(const Request& request, Json& object, std::string_view name,
+  Outcome<void> check_fields(const Request& request, const Json* before, Json& object, std::string_view name,
                              std::vector<std::string>& warnings) const;
   Task<Outcome<Revision>> namespace_for_write(CallContext ctx, std::string ns, const Request& request,
                                               bool fresh);
@@ -151,6 +151,8 @@ void record_update(const api::KindEntry& kind, const Json& before, Json& after, 
                    std::string_view subresource, WallTime now);
 
 // --- reviews.cc
+// Refuses questions that ask nothing, two things at once, or about nobody.
+Outcome<void> check_review(const Request& request);
 Json answer_review(const Request& request, const auth::Authorizer& authorizer);
 // The userInfo of a review.
 Json user_info(const auth::Identity& who);

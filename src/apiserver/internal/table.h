@@ -16,6 +16,8 @@ namespace neap::apiserver {
 Json table_of(const api::KindEntry& kind, std::vector<Json> objects, Revision revision,
               std::string_view continue_token, std::string_view include, WallTime now);
 Json table_of_bookmark(const Json& bookmark);
+// meta.k8s.io/v1 PartialObjectMetadata.
+Json partial_of(const Json& object);
 // autoscaling/v1 Scale.
 Json scale_of(const api::KindEntry& kind, const Json& object);
 

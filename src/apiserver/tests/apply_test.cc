@@ -74,6 +74,46 @@ TEST(Apply, lists_with_a_key_merge_by_it) {
   EXPECT_EQ(fewer.body.at("spec").at("inputs").get_array().size(), 1u);
 }
 
+TEST(Apply, finalizers_are_a_set_and_owners_a_list_by_uid_that_managers_share) {
+  World world;
+  const std::string map = "/api/v1/namespaces/default/configmaps/a";
+  const auto document = [](std::string_view metadata) {
+    return fmt::format(R"({{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"a"{}}}}})", metadata);
+  };
+  const auto held = [](const Answer& answer, std::string_view list) {
+    const auto* found = find_path(answer.body, {"metadata", list});
+    return found ? to_text(*found) : std::string();
+  };
+  const auto owner = world.post("/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"o"}})");
+  const auto uid = get_string(owner.body.at("metadata"), "uid");
+  const auto reference =
+      fmt::format(R"({{"apiVersion":"v1","kind":"ConfigMap","name":"o","uid":"{}"}})", uid);
+  world.apply(map + "?fieldManager=ann",
+              document(fmt::format(R"(,"finalizers":["x/a"],"ownerReferences":[{}])", reference)));
+  const auto both = world.apply(map + "?fieldManager=bob", document(R"(,"finalizers":["x/b"])"));
+  ASSERT_EQ(both.status, 200) << both.text;
+  EXPECT_EQ(held(both, "finalizers"), R"(["x/a","x/b"])");
+  EXPECT_NE(held(both, "managedFields").find(R"("f:finalizers":{"v:\"x/b\"":{}})"), std::string::npos);
+  EXPECT_NE(held(both, "managedFields").find(fmt::format(R"(k:{{\"uid\":\"{}\"}})", uid)), std::string::npos)
+      << held(both, "managedFields");
+  const auto fewer = world.apply(map + "?fieldManager=ann", document(""));
+  ASSERT_EQ(fewer.status, 200) << fewer.text;
+  EXPECT_EQ(held(fewer, "finalizers"), R"(["x/b"])")
+      << "what ann no longer asks for goes, what bob asks for stays";
+  EXPECT_EQ(held(fewer, "ownerReferences"), "");
+  EXPECT_EQ(world.apply(map + "?fieldManager=bob", document("")).status, 200);
+  EXPECT_EQ(held(world.get(map), "finalizers"), "");
+}
+
+TEST(Apply, what_the_server_keeps_about_managers_is_not_applied) {
+  World world;
+  const auto refused = world.apply(
+      "/api/v1/namespaces/default/configmaps/a?fieldManager=ann",
+      R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","managedFields":[{"manager":"eve"}]}})");
+  EXPECT_EQ(refused.status, 400) << refused.text;
+  EXPECT_NE(refused.message().find("managedFields must be nil"), std::string::npos);
+}
+
 // The merge comes before validation, so a long list must not cost its length squared.
 TEST(Apply, a_list_with_a_key_that_is_far_too_long_is_refused_for_its_length) {
   World world;

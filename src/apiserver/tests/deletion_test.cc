@@ -27,6 +27,40 @@ TEST(Deletion, an_object_without_finalizers_is_gone_at_once) {
   EXPECT_EQ(world.remove(kMaps + "/a").status, 404);
 }
 
+TEST(Deletion, options_may_come_in_the_query_as_the_python_client_sends_them) {
+  World world;
+  const auto owner = world.post(kMaps, map("owner"));
+  world.post(kMaps, owned("child", owner));
+  EXPECT_EQ(world.remove(kMaps + "/owner?propagationPolicy=Sideways").status, 422);
+  EXPECT_EQ(world.remove(kMaps + "/owner?propagationPolicy=Orphan").status, 200);
+  world.settle(30s);
+  EXPECT_EQ(world.get(kMaps + "/owner").status, 404);
+  const auto child = world.get(kMaps + "/child");
+  EXPECT_EQ(child.status, 200) << "orphaned, not collected";
+  EXPECT_EQ(find_path(child.body, {"metadata", "ownerReferences"}), nullptr);
+}
+
+TEST(Deletion, options_that_mean_nothing_or_two_things_are_refused) {
+  World world;
+  world.post(kMaps, map("a"));
+  for (const auto* options :
+       {R"({"propagationPolicy":"Orphan","orphanDependents":true})", R"({"dryRun":["Some"]})"})
+    EXPECT_EQ(world.remove(kMaps + "/a", options).status, 422) << options;
+  EXPECT_EQ(world.remove(kMaps + "/a", R"({"kind":"ConfigMap"})").status, 400);
+  EXPECT_EQ(world.remove(kMaps + "/a", R"({"dryRun":["All"]})").status, 200);
+  EXPECT_EQ(world.get(kMaps + "/a").status, 200);
+  EXPECT_EQ(world.remove(kMaps + "/a", R"({"dryRun":[]})").status, 200);
+  EXPECT_EQ(world.get(kMaps + "/a").status, 404) << "an empty list of rounds is no dry run";
+}
+
+TEST(Deletion, no_request_empties_all_namespaces_at_once) {
+  World world;
+  world.post(kMaps, map("a"));
+  EXPECT_EQ(world.remove("/api/v1/configmaps").status, 405);
+  EXPECT_EQ(world.remove("/api/v1/namespaces").status, 405);
+  EXPECT_EQ(world.get(kMaps + "/a").status, 200);
+}
+
 TEST(Deletion, finalizers_keep_an_object_until_the_last_is_removed) {
   World world;
   world.post(kMaps, map("a", R"(,"finalizers":["neap.dev/one","neap.dev/two"])"));

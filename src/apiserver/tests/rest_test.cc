@@ -140,7 +140,7 @@ TEST(Rest, bad_input_gets_a_clear_error_and_changes_nothing) {
       {"PUT", at("a"), R"({"metadata":{"name":"b"},"spec":{"command":["x"]}})", 400, "BadRequest"},
       {"PUT", at("a") + "/nonsense", "{}", 404, "NotFound"},
       {"PATCH", at("a"), "{}", 415, "UnsupportedMediaType"},
-      {"DELETE", at("a"), R"({"propagationPolicy":"Sideways"})", 400, "BadRequest"},
+      {"DELETE", at("a"), R"({"propagationPolicy":"Sideways"})", 422, "Invalid"},
       {"DELETE", at("a"), R"({"preconditions":{"uid":"other"}})", 409, "Conflict"},
   };
   const auto before = world.store().current_revision();
@@ -152,6 +152,67 @@ TEST(Rest, bad_input_gets_a_clear_error_and_changes_nothing) {
     EXPECT_FALSE(answer.message().empty());
   }
   EXPECT_EQ(world.store().current_revision(), before);
+}
+
+TEST(Rest, a_method_that_a_path_does_not_take_is_405) {
+  World world;
+  const std::string maps = "/api/v1/namespaces/default/configmaps";
+  EXPECT_EQ(world.post(maps + "/a", R"({"metadata":{"name":"a"}})").status, 405);
+  EXPECT_EQ(world.put(maps, R"({"metadata":{"name":"a"}})").status, 405);
+  EXPECT_EQ(world.merge(maps, "{}").status, 405);
+  EXPECT_EQ(world.get("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").status, 405);
+  EXPECT_EQ(world.get(maps + "/a").status, 404);
+}
+
+TEST(Rest, an_answer_has_a_form_the_client_takes) {
+  World world;
+  const std::string maps = "/api/v1/namespaces/default/configmaps";
+  world.post(maps, R"({"metadata":{"name":"a","labels":{"x":"y"}},"data":{"k":"v"}})");
+  const auto ask = [&](std::string method, std::string target, std::string accept, std::string body = {}) {
+    return world.call(std::move(method), std::move(target), std::move(body), "admin",
+                      {{"Accept", std::move(accept)}, {"Content-Type", "application/merge-patch+json"}});
+  };
+  for (const auto* accept :
+       {"", "*/*", "application/*", "text/html, */*;q=0.8", "application/vnd.kubernetes.protobuf",
+        "application/json;as=Strange;g=meta.k8s.io;v=v1, application/json"})
+    EXPECT_EQ(get_string(ask("GET", maps + "/a", accept).body, "kind"), "ConfigMap") << accept;
+  for (const auto* accept :
+       {"text/html", "application/json;as=Table;g=meta.k8s.io;v=v9", "image/png,application/xml"}) {
+    EXPECT_EQ(ask("GET", maps, accept).status, 406) << accept;
+    EXPECT_EQ(ask("GET", maps, accept).reason(), "NotAcceptable");
+  }
+  EXPECT_EQ(ask("PATCH", maps + "/a", "text/html", R"({"data":{"k":"w"}})").status, 406);
+  EXPECT_EQ(get_string(world.get(maps + "/a").body.at("data"), "k"), "v") << "a refused write wrote";
+
+  const std::string partial =
+      "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,"
+      "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+  const auto is_partial = [](const Json& object) {
+    return get_string(object, "kind") == "PartialObjectMetadata" && !find_path(object, {"data"}) &&
+           get_string(object, "apiVersion") == "meta.k8s.io/v1" &&
+           find_path(object, {"metadata", "labels", "x"}) &&
+           !get_string(object.at("metadata"), "resourceVersion").empty();
+  };
+  EXPECT_TRUE(is_partial(ask("GET", maps + "/a", partial).body));
+  EXPECT_TRUE(is_partial(ask("PATCH", maps + "/a", partial, R"({"data":{"k":"w"}})").body));
+  const auto list =
+      ask("GET", maps, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json");
+  EXPECT_EQ(get_string(list.body, "kind"), "PartialObjectMetadataList");
+  EXPECT_TRUE(is_partial(list.body.at("items").at(0)));
+  const auto watched = ask("GET", maps + "?watch&timeoutSeconds=1&resourceVersion=0", partial);
+  EXPECT_TRUE(is_partial(json(watched.text.substr(0, watched.text.find('\n'))).at("object"))) << watched.text;
+}
+
+TEST(Rest, a_document_that_grows_beyond_bounds_is_not_asked_for_again) {
+  World world;
+  std::string bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n";
+  for (char name = 'b'; name < 'i'; ++name)
+    bomb +=
+        fmt::format("{0}: &{0} [*{1},*{1},*{1},*{1},*{1},*{1},*{1},*{1},*{1},*{1}]\n", name, char(name - 1));
+  const auto answer = world.call("POST", "/api/v1/namespaces/default/configmaps", bomb, "admin",
+                                 {{"Content-Type", "application/yaml"}});
+  EXPECT_EQ(answer.status, 400) << answer.text;
+  EXPECT_TRUE(answer.headers.get("Retry-After").empty());
 }
 
 TEST(Rest, an_update_with_a_stale_revision_is_a_conflict_and_one_without_wins) {

@@ -380,5 +380,24 @@ TEST(Fairness, a_users_slow_requests_hold_half_of_the_seats_and_the_rest_is_told
   EXPECT_EQ(flood.running(), 0u);
 }
 
+TEST(Semantics, a_json_patch_may_test_and_set_the_version_it_is_about) {
+  World world;
+  const std::string map = "/api/v1/namespaces/default/configmaps/a";
+  const auto made = world.post("/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"a"}})");
+  const auto version = std::string(get_string(made.body.at("metadata"), "resourceVersion"));
+  const auto patch = [&](std::string_view op, std::string_view with) {
+    return world.call("PATCH", map,
+                      fmt::format(R"([{{"op":"{}","path":"/metadata/resourceVersion","value":"{}"}},)"
+                                  R"({{"op":"add","path":"/data","value":{{"k":"{}"}}}}])",
+                                  op, with, op),
+                      "admin", {{"Content-Type", "application/json-patch+json"}});
+  };
+  EXPECT_EQ(patch("replace", version).status, 200);
+  EXPECT_EQ(patch("replace", version).status, 409) << "it is an old one by now";
+  EXPECT_EQ(patch("test", version).status, 422);
+  const auto now = std::string(get_string(world.get(map).body.at("metadata"), "resourceVersion"));
+  EXPECT_EQ(patch("test", now).status, 200);
+}
+
 }  // namespace
 }  // namespace neap::apiserver

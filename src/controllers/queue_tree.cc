@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <set>
 
 #include "internal/queueing.h"
+#include "neap/scheduler/queue_documents.h"
 
 namespace neap::controllers {
 namespace {
@@ -9,39 +9,20 @@ namespace {
 using scheduler::Amounts;
 using scheduler::ShareTree;
 
-Amounts to_amounts(const api::QueueQuota& quota, const std::vector<std::string>& models) {
-  const auto stated = [](std::int64_t value) { return value > 0 ? value : scheduler::kUnstated; };
-  Amounts out{stated(quota.cpu.value), stated(quota.memory.value), stated(quota.accelerators.value)};
-  for (const auto& model : models) {
-    const auto it = quota.acceleratorModels.find(model);
-    out.push_back(it == quota.acceleratorModels.end() ? scheduler::kUnstated : stated(it->second.value));
-  }
-  return out;
-}
-
-Amounts to_amounts(const std::optional<api::QueueLimit>& limit, const std::vector<std::string>& models) {
-  Amounts out(scheduler::kModelAxes + models.size(), scheduler::kNoLimit);
-  if (!limit) return out;
-  if (limit->cpu) out[scheduler::kCoresAxis] = limit->cpu->value;
-  if (limit->memory) out[scheduler::kMemoryAxis] = limit->memory->value;
-  if (limit->accelerators) out[scheduler::kAcceleratorsAxis] = limit->accelerators->value;
-  for (std::size_t i = 0; i < models.size(); ++i)
-    if (const auto it = limit->acceleratorModels.find(models[i]); it != limit->acceleratorModels.end())
-      out[scheduler::kModelAxes + i] = it->second.value;
+std::vector<const api::Queue*> documents_of(const ClusterState& state) {
+  std::vector<const api::Queue*> out;
+  for (const auto& [key, queue] : state.all<api::Queue>()) out.push_back(&queue);
   return out;
 }
 
 }  // namespace
 
 std::vector<std::string> models_named(const ClusterState& state) {
-  std::set<std::string> out;
-  for (const auto& [key, queue] : state.all<api::Queue>()) {
-    for (const auto& [model, amount] : queue.spec.quota.acceleratorModels) out.insert(model);
-    for (const auto* limit : {&queue.spec.borrowingLimit, &queue.spec.lendingLimit})
-      if (*limit)
-        for (const auto& [model, amount] : (*limit)->acceleratorModels) out.insert(model);
-  }
-  return {out.begin(), out.end()};
+  return scheduler::models_named(documents_of(state));
+}
+
+std::map<std::string, scheduler::TurnRules, std::less<>> turn_rules(const ClusterState& state) {
+  return scheduler::turn_rules(documents_of(state));
 }
 
 Amounts amounts_of(const ShareTree& tree, const api::Resources& resources) {
@@ -64,30 +45,17 @@ api::QueueQuota to_quota(const Amounts& amounts, const std::vector<std::string>&
   return out;
 }
 
-namespace {
-
-std::string default_queue_of(const ClusterState& state, const std::string& project) {
-  std::string for_all;
-  for (const auto& [key, queue] : state.all<api::Queue>())
-    for (const auto& one : queue.spec.defaultForProjects) {
-      if (one == project) return key.name;
-      if (one == "*" && for_all.empty()) for_all = key.name;
-    }
-  return for_all;
-}
-
-}  // namespace
-
 std::string queue_of(const ClusterState& state, const api::TrainingJob& job) {
   const auto& named = job.spec.queue;
   const bool is_lenient = named == "default" || job.metadata.labels.contains("neap.dev/pod-group");
   if (!named.empty() && (!is_lenient || state.find<api::Queue>("", named))) return named;
-  return default_queue_of(state, job.metadata.namespace_);
+  return scheduler::default_queue(documents_of(state), job.metadata.namespace_);
 }
 
 std::string queue_of(const ClusterState& state, const api::InferenceService& service) {
-  return service.spec.queue.empty() ? default_queue_of(state, service.metadata.namespace_)
-                                    : service.spec.queue;
+  return service.spec.queue.empty()
+             ? scheduler::default_queue(documents_of(state), service.metadata.namespace_)
+             : service.spec.queue;
 }
 
 std::vector<scheduler::Queue> queues_of(const Pass& pass, const std::vector<Holding>& holdings) {
@@ -126,18 +94,7 @@ ShareTree share_tree(const Pass& pass, const std::vector<Holding>& holdings) {
         capacity[scheduler::kModelAxes + std::size_t(it - models.begin())] += amount.value;
     }
   }
-  // What names no queue stands beside the roots, without a limit.
-  std::vector<scheduler::ShareQueue> queues(1);
-  for (const auto& [key, queue] : pass.state.all<api::Queue>())
-    queues.push_back({.name = key.name,
-                      .parent = queue.spec.parent,
-                      .quota = to_amounts(queue.spec.quota, models),
-                      .weight = queue.spec.weight,
-                      .borrowing_max = to_amounts(queue.spec.borrowingLimit, models),
-                      .lending_max = to_amounts(queue.spec.lendingLimit, models),
-                      .is_fifo = queue.spec.order == api::QueueOrder::kFifo,
-                      .ageing = queue.spec.ageing});
-  ShareTree tree(models, std::move(capacity), std::move(queues));
+  auto tree = scheduler::make_share_tree(documents_of(pass.state), models, std::move(capacity));
   const auto charge = [&](const auto* owner, const Holding& holding) {
     if (owner) tree.charge(queue_of(pass.state, *owner), amounts_of(tree, *holding.resources));
   };

@@ -17,7 +17,7 @@
 #include <string>
 
 #include "internal/placement.h"
-#include "neap/scheduler/fair_share.h"
+#include "neap/scheduler/admission_round.h"
 
 namespace neap::controllers {
 
@@ -63,6 +63,7 @@ scheduler::ShareTree share_tree(const Pass& pass, const std::vector<Holding>& ho
 std::vector<scheduler::Queue> queues_of(const Pass& pass, const std::vector<Holding>& holdings);
 // Accelerator models that some queue's quota or limit names: the axes of that tree after the third.
 std::vector<std::string> models_named(const ClusterState& state);
+std::map<std::string, scheduler::TurnRules, std::less<>> turn_rules(const ClusterState& state);
 scheduler::Amounts amounts_of(const scheduler::ShareTree& tree, const api::Resources& resources);
 api::QueueQuota to_quota(const scheduler::Amounts& amounts, const std::vector<std::string>& models);
 Task<Status> reconcile_queues(const Pass& pass, const QueueRound& round);

@@ -50,6 +50,13 @@ std::string table_of(const RunReport& report, double seconds) {
   add("moves, preemptions", fmt::format("{}, {}", report.moves, report.preemptions));
   add("reclaims, failures",
       fmt::format("{}, {}; {:.1f} h of work lost", report.reclaims, report.failures, report.lost_work_h));
+  for (const auto& queue : report.queues)
+    add("queue " + (queue.name.empty() ? std::string("(none)") : queue.name),
+        fmt::format(
+            "{:.1f} % of all, {:.1f} accelerator-hours, {:.1f} borrowed; {} backfilled, {} gave back, {} "
+            "took back; waited {:.2f} h on average",
+            100 * queue.share, queue.accelerator_h, queue.borrowed_h, queue.backfilled, queue.gave_back,
+            queue.took_back, queue.wait_s.mean / 3600));
   for (const auto& service : report.services)
     add("service " + service.name,
         fmt::format("{:.0f} requests, {:.1f} replica-hours wanted, {:.2f} % short", service.requests,

@@ -130,7 +130,9 @@ Decision BackfillBoard::place(const Request& request) {
     apply_plan(now_, std::span(&request, 1), plan);
     decision = std::move(plan.decisions.front());
     std::optional<WallTime> ends;
-    if (request.duration_estimate) ends = options_.now + *request.duration_estimate;
+    // As later rounds will see it: rounded otherwise, a place kept now could be kept later from then on.
+    if (request.duration_estimate)
+      ends = expected_end(options_.now, *request.duration_estimate, options_.now);
     for (const auto& placement : decision.placements)
       releases_.push_back({.node = placement.node,
                            .cores = request.each.cores,

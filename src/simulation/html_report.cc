@@ -146,6 +146,29 @@ std::string timeline(const RunReport& run) {
       "First jobs, where and when: blue owned, green reserved, orange on demand, violet spot", until, spans);
 }
 
+std::string queues(const RunReport& run) {
+  if (run.queues.empty()) return {};
+  std::string out =
+      "<h3>Queues</h3><table><thead><tr><th scope=\"col\">Queue</th><th scope=\"col\">Mean share</th>"
+      "<th scope=\"col\">Accelerator-hours</th><th scope=\"col\">Borrowed</th><th scope=\"col\">Started</th>"
+      "<th scope=\"col\">Backfilled</th><th scope=\"col\">Gave back</th><th scope=\"col\">Took back</th>"
+      "<th scope=\"col\">Preempted</th><th scope=\"col\">Work lost</th><th scope=\"col\">Mean wait</th>"
+      "</tr></thead><tbody>\n";
+  for (const auto& queue : run.queues) {
+    out +=
+        fmt::format("<tr><th scope=\"row\">{}</th>", queue.name.empty() ? "(none)" : escape_html(queue.name));
+    for (const auto& cell :
+         {fmt::format("{:.1f} %", 100 * queue.share), fmt::format("{:.1f}", queue.accelerator_h),
+          fmt::format("{:.1f}", queue.borrowed_h), fmt::format("{}", queue.placements),
+          fmt::format("{}", queue.backfilled), fmt::format("{}", queue.gave_back),
+          fmt::format("{}", queue.took_back), fmt::format("{}", queue.preempted),
+          fmt::format("{:.2f} h", queue.lost_work_h), fmt::format("{:.2f} h", queue.wait_s.mean / 3600)})
+      out += fmt::format("<td class=\"n\">{}</td>", cell);
+    out += "</tr>\n";
+  }
+  return out + "</tbody></table>\n";
+}
+
 std::string waiting(const RunReport& run) {
   if (run.waiting_jobs.empty()) return {};
   std::string out = fmt::format(
@@ -201,7 +224,7 @@ std::string render_html(std::span<const RunReport> runs) {
     out += use_chart(run) + queue_chart(run) + replica_chart(run) +
            cost_chart(run, "Cost by project", run.cost.by_project) +
            cost_chart(run, "Cost by kind of capacity", run.cost.by_capacity_type) + completion_chart(run) +
-           timeline(run) + waiting(run);
+           timeline(run) + queues(run) + waiting(run);
   }
   return out + "</main></body></html>\n";
 }

@@ -83,6 +83,7 @@ bool Replay::waits_for_nothing(std::int64_t next_ms) const {
 
 void Replay::advance(std::int64_t to_ms) {
   world_.advance(to_ms);
+  if (queues_.are_used()) queues_.advance(to_ms);
   series_.advance(to_ms,
                   {double(world_.own_used()), double(world_.own_capacity()), double(world_.rented_used()),
                    double(jobs_waiting_), double(replicas_wanted_), double(replicas_running_)});

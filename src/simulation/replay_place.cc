@@ -7,12 +7,24 @@ void Replay::enqueue(std::uint32_t index) {
   auto& work = works_[index];
   work.state = Work::State::kWaiting;
   work.waiting_since_ms = now_ms_;
+  work.kept_from_ms = -1;
   const auto wait_ms = burst_wait_ms(work);
   work.own_until_ms = now_ms_ + wait_ms;
   if (wait_ms > 0) post(work.own_until_ms, kWake, 0);
   queue_.insert(key_of(index));
+  if (queues_.are_used()) {
+    queues_.enter(terms_of(work).request.queue, work, terms_of(work).request.priority, index);
+    work.reason = "waits its turn";
+  }
   fresh_.push_back(index);
   if (!work.is_service()) ++jobs_waiting_;
+}
+
+void Replay::unqueue(std::uint32_t index) {
+  const auto& work = works_[index];
+  queue_.erase(key_of(index));
+  if (queues_.are_used())
+    queues_.leave(terms_of(work).request.queue, work, terms_of(work).request.priority, index);
 }
 
 std::int64_t Replay::burst_wait_ms(const Work& work) const {
@@ -48,20 +60,8 @@ std::string Replay::shape_of(const Work& work, bool own_only) const {
                      fmt::join(work.copies, ","));
 }
 
-bool Replay::depends_on_time(const scheduler::Decision& decision) {
-  using scheduler::Guard;
-  static constexpr Guard kTimed[]{Guard::kPolicyForbidden, Guard::kPolicyRequired, Guard::kPolicyError,
-                                  Guard::kReserved,        Guard::kBudget,         Guard::kDeadline};
-  return std::ranges::any_of(kTimed, [&](Guard guard) {
-    return (decision.pending && decision.pending->guard == guard) ||
-           std::ranges::any_of(decision.sites, [&](const scheduler::SiteReason& site) {
-             return (site.refusal && site.refusal->guard == guard) ||
-                    site.nodes_refused[std::size_t(guard)] > 0;
-           });
-  });
-}
-
 Status Replay::place_waiting() {
+  if (queues_.are_used()) return place_in_queues();
   std::vector<std::uint32_t> candidates;
   if (everything_may_fit_) {
     for (const auto& key : queue_) {
@@ -93,7 +93,7 @@ Status Replay::place_waiting() {
     if (batch.empty()) continue;
     NEAP_TRY(const auto plan, decide(batch));
     for (std::size_t i = 0; i < batch.size(); ++i)
-      if (works_[batch[i]].state == Work::State::kWaiting && !depends_on_time(plan.decisions[i]))
+      if (works_[batch[i]].state == Work::State::kWaiting && !scheduler::depends_on_time(plan.decisions[i]))
         refused.insert(shapes[i]);
   }
   return ok();
@@ -178,7 +178,11 @@ Status Replay::start(std::uint32_t index, const scheduler::Request& request,
   work.capacity_type = first.capacity_type;
   work.hourly = decision.cost_per_hour.value_or(MoneyMicros{});
   NEAP_TRY(const auto transfer_ms, bring_data(work, decision, from));
-  queue_.erase(key_of(index));
+  unqueue(index);
+  if (queues_.are_used()) {
+    NEAP_TRY_VOID(queues_.charge(request.queue, work));
+    ++queues_.tally(request.queue).placements;
+  }
   if (work.state == Work::State::kWaiting && !work.is_service()) --jobs_waiting_;
   if (work.state == Work::State::kWaiting) work.waited_ms += now_ms_ - work.waiting_since_ms;
   work.state = Work::State::kRunning;
@@ -260,6 +264,7 @@ Status Replay::leave(std::uint32_t index, std::string_view why) {
     world_.release(work.allocation(work.replica_of[i]), work.each, work.held[i]);
     on_node_[work.held[i].node].erase(index);
   }
+  if (queues_.are_used()) queues_.release(terms_of(work).request.queue, work);
   work.held.clear();
   work.replica_of.clear();
   --running_;
@@ -275,10 +280,13 @@ Status Replay::leave(std::uint32_t index, std::string_view why) {
 
 void Replay::note_segment(const Work& work, std::string_view why) {
   if (work.is_service() || work.job >= kTimelineJobs || report_.timeline.size() >= kTimelineSegments) return;
+  std::vector<std::string> nodes;
+  for (const auto& held : work.held) nodes.push_back(world_.node(held.node).name);
   report_.timeline.push_back({.job = work.name,
                               .project = terms_of(work).request.project,
                               .site = work.site,
                               .capacity_type = std::string(policy::capacity_type_name(work.capacity_type)),
+                              .nodes = std::move(nodes),
                               .from_h = double(work.started_ms) / double(kHourMs),
                               .to_h = double(now_ms_) / double(kHourMs),
                               .end = std::string(why)});
@@ -316,7 +324,9 @@ Status Replay::interrupt(std::uint32_t index, bool saves_all, std::string_view w
   }
   const auto reached = reached_of(work);
   const auto kept = saves_all ? reached : kept_of(work);
-  report_.lost_work_h += double(reached - kept) / double(kHourMs);
+  const double lost_h = double(reached - kept) / double(kHourMs);
+  report_.lost_work_h += lost_h;
+  if (queues_.are_used()) queues_.tally(terms_of(work).request.queue).lost_work_h += lost_h;
   work.saved_ms = kept;
   NEAP_TRY_VOID(leave(index, why));
   enqueue(index);

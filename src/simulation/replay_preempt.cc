@@ -16,15 +16,17 @@ std::vector<scheduler::RunningGang> Replay::running_gangs() const {
   std::vector<scheduler::RunningGang> out;
   for (const auto index : running_set_) {
     const auto& work = works_[index];
-    if (work.is_service()) continue;
+    if (work.is_service() && (!queues_.are_used() || !is_spare(index))) continue;
     const auto& terms = terms_of(work);
     scheduler::RunningGang gang;
     gang.owner = work.name;
     gang.project = terms.request.project;
     gang.queue = terms.request.queue;
     gang.priority = terms.request.priority;
-    gang.interruption = terms.request.interruption;
-    gang.unsaved_seconds = double(reached_of(work) - kept_of(work)) / 1000;
+    gang.interruption =
+        work.is_service() ? scheduler::InterruptionClass::kRestartable : terms.request.interruption;
+    gang.is_preemptible = !queues_.are_used() || work.started_ms < now_ms_;
+    if (!work.is_service()) gang.unsaved_seconds = double(reached_of(work) - kept_of(work)) / 1000;
     for (const auto& held : work.held)
       gang.members.push_back({.node = world_.node(held.node).name,
                               .cores = work.each.cores,
@@ -45,6 +47,7 @@ Status Replay::make_room(std::uint32_t index, const scheduler::Request& request,
     if (found == running_set_.end()) continue;  // an earlier request of this plan ended it
     const auto fallen = *found;
     ++report_.preemptions;
+    if (queues_.are_used()) ++queues_.tally(terms_of(works_[fallen]).request.queue).preempted;
     NEAP_TRY_VOID(interrupt(fallen, false, "preempted"));
     works_[fallen].reason = victim.sentence;
     made_room_ = true;

@@ -21,6 +21,7 @@ Result<RunReport> Replay::finish() {
   out.jct_s = spread_of(out.jct_sorted_s);
   std::ranges::sort(out.jct_sorted_s);
   world_.report(out);
+  if (queues_.are_used()) queues_.report(out);
   NEAP_TRY_VOID(money_.report(out.cost, out.ownership));
   NEAP_TRY_VOID(count_ownership(out.ownership));
   for (std::size_t i = 0; i < services_.size(); ++i) {
@@ -43,6 +44,8 @@ Status Replay::count_job(const Work& work, std::vector<double>& waits) {
   const auto waited_ms =
       work.waited_ms + (work.state == Work::State::kWaiting ? now_ms_ - work.waiting_since_ms : 0);
   waits.push_back(double(waited_ms) / 1000);
+  if (queues_.are_used())
+    queues_.count_wait(terms_of(work).request.queue, waits.back(), work.state == Work::State::kWaiting);
   if (has_ended) {
     ++out.ended;
     out.jct_sorted_s.push_back(double(work.end_ms - work.arrival_ms) / 1000);

@@ -16,7 +16,7 @@ Status Replay::follow_demand(std::uint32_t index, std::uint32_t interval) {
     const auto gone = is_waiting ? state.waiting.back() : state.running.back();
     if (is_waiting) {
       state.waiting.pop_back();
-      queue_.erase(key_of(gone));
+      unqueue(gone);
     } else {
       NEAP_TRY_VOID(leave(gone, "ended"));
     }

@@ -70,6 +70,28 @@ Json services_json(const std::vector<ServiceReport>& services) {
   return Json(std::move(out));
 }
 
+Json queues_json(const std::vector<QueueReport>& queues) {
+  JsonArray out;
+  for (const auto& queue : queues)
+    out.push_back(Json(JsonObject{{"name", queue.name},
+                                  {"parent", queue.parent},
+                                  {"share", queue.share},
+                                  {"accelerator_hours", queue.accelerator_h},
+                                  {"borrowed_accelerator_hours", queue.borrowed_h},
+                                  {"placements", queue.placements},
+                                  {"borrowed", queue.borrowed},
+                                  {"backfilled", queue.backfilled},
+                                  {"reserved", queue.reserved},
+                                  {"reserved_late", queue.reserved_late},
+                                  {"gave_back", queue.gave_back},
+                                  {"took_back", queue.took_back},
+                                  {"preempted", queue.preempted},
+                                  {"lost_work_hours", queue.lost_work_h},
+                                  {"wait_s", spread(queue.wait_s)},
+                                  {"waiting", queue.waiting}}));
+  return Json(std::move(out));
+}
+
 }  // namespace
 
 Json to_json(const RunReport& report) {
@@ -109,6 +131,12 @@ Json to_json(const RunReport& report) {
   out["cost"] = cost_json(report.cost);
   out["ownership"] = ownership_json(report.ownership);
   out["services"] = services_json(report.services);
+  if (!report.queues.empty()) {
+    out["backfilled"] = report.backfilled;
+    out["given_back"] = report.given_back;
+    out["borrowed_accelerator_hours"] = report.borrowed_h;
+    out["queues"] = queues_json(report.queues);
+  }
   JsonArray waiting;
   for (const auto& job : report.waiting_jobs)
     waiting.push_back(Json(JsonObject{

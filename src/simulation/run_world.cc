@@ -62,7 +62,6 @@ RunWorld::RunWorld(const Scenario& scenario) : scenario_(scenario) {
   site_used_ms_.resize(site_names_.size());
   site_capacity_ms_.resize(site_names_.size());
   for (const auto& link : scenario.links) table_.upsert_link(link);
-  for (const auto& queue : scenario.queues) table_.upsert_queue(queue);
   table_.set_prices(scenario.prices);
   for (const auto& [node, pool] : scenario.nodes)
     if (!node.accelerator_model.empty() && models_.size() < 64)
@@ -97,6 +96,20 @@ void RunWorld::count_use(std::uint32_t node, std::int64_t cores, std::int64_t mi
   own_used_ += milli;
   cores_used_ += cores;
   site_used_[site_[node]] += milli;
+}
+
+bool RunWorld::can_hold(const scheduler::ReplicaResources& each,
+                        std::span<const scheduler::Placement> places) const {
+  std::map<std::string, std::int64_t> members;
+  for (const auto& place : places) {
+    const auto index = index_.at(place.node);
+    const auto count = ++members[place.node];
+    if (cores_[index] < count * each.cores.value || memory_[index] < count * each.memory.value) return false;
+    for (const auto device : place.devices)
+      if (devices_[index][device] < each.accelerators.value / std::int64_t(place.devices.size()))
+        return false;
+  }
+  return true;
 }
 
 Result<Held> RunWorld::hold(const std::string& name, const scheduler::Request& request,

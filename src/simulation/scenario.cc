@@ -8,6 +8,7 @@
 
 #include "internal/scenario_reader.h"
 #include "neap/api/codec.h"
+#include "neap/scheduler/queue_documents.h"
 
 namespace neap::simulation {
 namespace {
@@ -34,9 +35,23 @@ void read_terms(Fields& spec, Scenario& out) {
 }
 
 // Names in the documents that lead nowhere are typing errors: found here, they name their line.
+void settle_queues(Scenario& scenario, Problems& problems) {
+  if (scenario.queues.empty()) return;
+  std::vector<const api::Queue*> queues;
+  for (const auto& queue : scenario.queues) queues.push_back(&queue);
+  const auto tree = scheduler::make_share_tree(queues, scheduler::models_named(queues), {});
+  for (std::size_t i = 0; i < scenario.workloads.size(); ++i) {
+    auto& workload = scenario.workloads[i];
+    auto& queue = workload.request.queue;
+    if (queue.empty()) queue = scheduler::default_queue(queues, workload.request.project);
+    if (const auto problem = queue.empty() ? std::string{} : tree.problem(queue); !problem.empty())
+      problems.add("spec.workloads", fmt::format("{}: {}", workload.name, problem));
+  }
+}
+
 void check_references(const Scenario& scenario, Problems& problems) {
   std::set<std::string_view> queues;
-  for (const auto& queue : scenario.queues) queues.insert(queue.name);
+  for (const auto& queue : scenario.queues) queues.insert(queue.metadata.name);
   for (std::size_t i = 0; i < scenario.workloads.size(); ++i) {
     const auto& request = scenario.workloads[i].request;
     if (!request.queue.empty() && !queues.contains(request.queue))
@@ -101,6 +116,8 @@ Result<Scenario> read_scenario(std::string_view text, std::string_view name,
   spec.finish();
   document.finish();
   check_references(out, problems);
+  NEAP_TRY_VOID(problems.status());
+  settle_queues(out, problems);
   if (out.nodes.empty()) problems.add("spec.nodes", "names no node; add at least one");
   if (out.jobs.empty() && out.services.empty())
     problems.add("spec.workloads", "asks for nothing; add at least one, or a TrainingJob document");

@@ -360,6 +360,7 @@ Status read_service(ScenarioReading& reading, Fields requests, std::uint32_t wor
     const double replicas = std::ceil(work / (double(demand.interval_ms) / 1000 * utilisation) - 1e-9);
     service.wanted.push_back(std::int32_t(std::clamp(replicas, double(least), double(most))));
   }
+  service.replicas_min = std::int32_t(least);
   reading.out.services.push_back(std::move(service));
   return ok();
 }

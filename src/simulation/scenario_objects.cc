@@ -151,12 +151,13 @@ void add_job(ScenarioReading& reading, const api::TrainingJob& job) {
 }
 
 void add_queue(ScenarioReading& reading, const api::Queue& queue) {
-  scheduler::Queue out;
-  out.name = queue.metadata.name;
-  out.cores_limit = queue.spec.quota.cpu;
-  out.memory_limit = queue.spec.quota.memory;
-  out.accelerators_limit = queue.spec.quota.accelerators;
-  reading.out.queues.push_back(std::move(out));
+  auto& queues = reading.out.queues;
+  const auto at =
+      std::ranges::lower_bound(queues, queue.metadata.name, {},
+                               [](const api::Queue& one) -> const auto& { return one.metadata.name; });
+  if (at != queues.end() && at->metadata.name == queue.metadata.name)
+    return reading.problems.add("metadata.name", "is the name of a second Queue; name each once");
+  queues.insert(at, queue);
 }
 
 template <class T, class Add>

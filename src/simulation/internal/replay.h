@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "internal/run_money.h"
+#include "internal/run_queues.h"
 #include "internal/run_state.h"
 #include "internal/run_world.h"
 #include "internal/series.h"
@@ -32,6 +33,7 @@ class Replay {
   explicit Replay(const Scenario& scenario)
       : scenario_(scenario),
         world_(scenario),
+        queues_(scenario),
         money_(scenario.prices, scenario.sites),
         draw_(scenario.seed * 2 + 1) {
     // Who has no node of their own there does not wait for one.
@@ -112,9 +114,19 @@ class Replay {
   // A request that was refused is refused again in this pass if it looks the same: room only shrinks within
   // it. How long it runs and until when count only where that was among the reasons.
   std::string shape_of(const Work& work, bool own_only) const;
-  static bool depends_on_time(const scheduler::Decision& decision);
-
   Status place_waiting();
+  // No more waiting: it starts, or is not wanted any longer.
+  void unqueue(std::uint32_t index);
+
+  // ---- queues, where the scenario has some
+  struct QueueWorld;
+  Status place_in_queues();
+  scheduler::RoundInput round_of(const std::vector<std::uint32_t>& waiting);
+  scheduler::HeldWork held_work(std::uint32_t index) const;
+  Status take_turn(std::uint32_t index, const scheduler::Request& request, const scheduler::Turn& turn);
+  // A replica above its service's least, the oldest counted first.
+  bool is_spare(std::uint32_t index) const;
+  bool may_give_back(std::uint32_t index) const;
 
   void show_project(const std::string& project);
 
@@ -149,7 +161,7 @@ class Replay {
   // ---- making room
   // Whether something runs that one of these could end.
   bool may_end_others(const std::vector<std::uint32_t>& batch) const;
-  // What runs, as the server shows it to the engine; services never fall.
+  // What runs, as the server shows it to the engine. Of services only what queues lend falls.
   std::vector<scheduler::RunningGang> running_gangs() const;
   // Ends the victims, who lose what their checkpoints do not hold, and starts the request in their place.
   Status make_room(std::uint32_t index, const scheduler::Request& request,
@@ -178,6 +190,7 @@ class Replay {
 
   const Scenario& scenario_;
   RunWorld world_;
+  RunQueues queues_;
   RunMoney money_;
   Draw draw_;
   SeriesRecorder series_;

@@ -24,6 +24,7 @@ struct Work {
   std::uint32_t epoch = 0;
   std::int64_t saved_ms = 0;  // work that an interruption does not undo
   std::int64_t waiting_since_ms = 0, waited_ms = 0, own_until_ms = 0;
+  std::int64_t kept_from_ms = -1;  // when a place was first promised from; -1: none was
   std::int64_t started_ms = 0, productive_ms = 0, billed_ms = 0, end_ms = 0;
   std::string site, reason;
   policy::CapacityType capacity_type = policy::CapacityType::kOwned;

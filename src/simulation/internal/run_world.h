@@ -7,6 +7,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ class RunWorld {
   bool is_empty(std::uint32_t node) const { return holders_[node] == 0; }
   bool is_ready(std::uint32_t node) const { return is_ready_[node]; }
 
+  // Whether hold() would take all of them; no device is named twice.
+  bool can_hold(const scheduler::ReplicaResources& each, std::span<const scheduler::Placement> places) const;
   // `name` is the allocation's. Refuses what the node does not have: `simulation.invariant`.
   Result<Held> hold(const std::string& name, const scheduler::Request& request,
                     const scheduler::Placement& place);

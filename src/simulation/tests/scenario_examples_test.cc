@@ -57,6 +57,21 @@ TEST(SimulationExamples, the_mixed_load_keeps_the_cluster_used_and_its_services_
     EXPECT_LT(service.short_h, 0.01 * service.wanted_h) << service.name;
 }
 
+TEST(SimulationExamples, the_shared_queues_lend_and_take_back_and_short_jobs_pass_wide_ones) {
+  auto text = read_example("shared-queues.yaml");
+  if (text.empty()) GTEST_SKIP() << "NEAP_SOURCE_DIR is not set: run through ctest";
+  const std::string horizon = "horizon: 168h";
+  text.replace(text.find(horizon), horizon.size(), "horizon: 48h");
+  const auto report = run_example(text, "shared-queues.yaml");
+  ASSERT_TRUE(report.has_value()) << report.error().to_string();
+  ASSERT_EQ(report->queues.size(), 4u);
+  EXPECT_GT(report->borrowed_h, 0);
+  EXPECT_GT(report->given_back, 0);
+  EXPECT_GT(report->backfilled, 0);
+  for (const auto& queue : report->queues)
+    if (queue.name == "batch") EXPECT_LE(queue.share, 24.0 / 64 + 1e-9) << "all of it borrowed";
+}
+
 TEST(SimulationExamples, the_reference_company_is_read) {
   const auto text = read_example("reference-company.yaml");
   if (text.empty()) GTEST_SKIP() << "NEAP_SOURCE_DIR is not set: run through ctest";

@@ -4,8 +4,9 @@
 //
 // Invariants, checked at every event; a breach ends the run with `simulation.invariant`: (1) nothing of a
 // node is given twice; (2) every job has ended, runs, or waits with a reason; (3) every sum of cost parts is
-// the total to the micro-unit; (4) money is only charged for what an allocation held or a transfer moved. The
-// same scenario gives the same report, byte for byte, on one machine.
+// the total to the micro-unit; (4) money is only charged for what an allocation held or a transfer moved; (5)
+// no queue holds more than its quota and what it may borrow. The same scenario gives the same report, byte
+// for byte, on one machine.
 //
 // Model, where production has people or machines: a job's run time is its recorded work wherever it runs; an
 // interrupted job loses what its last checkpoint does not hold; a service has the replicas its demand asks
@@ -63,6 +64,24 @@ struct ServiceReport {
   std::int32_t replicas_max = 0;
 };
 
+// Accelerator-hours and shares are of what it and the queues under it hold; jobs are those that wait in it.
+struct QueueReport {
+  std::string name, parent;  // name "": of work in no queue
+  bool is_leaf = true;
+  double share = 0;  // mean dominant share
+  double accelerator_h = 0, borrowed_h = 0;
+  std::int64_t placements = 0;
+  std::int64_t borrowed = 0, backfilled = 0;  // of these: above its quota; before an earlier one that waits
+  // Jobs that a place was kept for from a stated time on, and those of them that started later than first
+  // told: because work took longer than stated, or others had a right before them.
+  std::int64_t reserved = 0, reserved_late = 0;
+  std::int64_t gave_back = 0, took_back = 0;  // ended for another's right; got what it had lent
+  std::int64_t preempted = 0;                 // ended for a higher priority
+  double lost_work_h = 0;
+  Spread wait_s;
+  std::size_t waiting = 0;  // at the end
+};
+
 struct WaitingJob {
   std::string name, project, reason;
   double waited_s = 0;
@@ -78,8 +97,9 @@ struct SeriesPoint {
 
 struct TimelineSegment {
   std::string job, project, site, capacity_type;
+  std::vector<std::string> nodes;  // of its members
   double from_h = 0, to_h = 0;
-  std::string end;  // ended, running, reclaimed, failed, moved, preempted
+  std::string end;  // ended, running, reclaimed, failed, moved, preempted, gave back
 };
 
 struct RunReport {
@@ -103,6 +123,10 @@ struct RunReport {
   CostReport cost;
   OwnershipReport ownership;
   std::vector<ServiceReport> services;
+  // Empty without Queue documents. The three sums are over those with none under them.
+  std::vector<QueueReport> queues;
+  std::int64_t backfilled = 0, given_back = 0;
+  double borrowed_h = 0;
   std::vector<WaitingJob> waiting_jobs;  // at the end; the first 1000 of `waiting`
 
   // For charts.

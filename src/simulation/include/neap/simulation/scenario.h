@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "neap/api/resource.h"
 #include "neap/base/result.h"
 #include "neap/base/time.h"
 #include "neap/scheduler/request.h"
@@ -80,6 +81,7 @@ struct ScenarioService {
   std::int64_t interval_ms = 0;
   std::vector<std::int32_t> wanted;  // replicas, an interval each
   double requests = 0;
+  std::int32_t replicas_min = 0;
 };
 
 struct DriftTerms {
@@ -98,7 +100,7 @@ struct Scenario {
   DriftTerms drift;
   std::vector<scheduler::Site> sites;
   std::vector<scheduler::Link> links;
-  std::vector<scheduler::Queue> queues;
+  std::vector<api::Queue> queues;  // by name
   std::vector<finops::Budget> budgets;
   std::map<std::string, std::vector<policy::PolicyRule>> rules;  // by project
   finops::PriceBook prices;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "neap/crypto/digest.h"
 
@@ -228,6 +229,24 @@ void check_namespace(const Json* before, const Json& after, Findings& out) {
     out.add("metadata.name", fmt::format("must be no more than {} bytes", kNamespaceBytesMax));
 }
 
+// Go reads these fields into int32: one object beyond that would break every list of client-go.
+void check_int32(const Json& parent, std::string_view name, std::string_view path, Findings& out) {
+  const auto* value = find_path(parent, {name});
+  if (!value || !value->is_int64()) {
+    if (value && value->is_uint64()) out.add(fmt::format("{}{}", path, name), "must be at most 2147483647");
+    return;
+  }
+  if (value->get_int64() > std::numeric_limits<std::int32_t>::max() ||
+      value->get_int64() < std::numeric_limits<std::int32_t>::min())
+    out.add(fmt::format("{}{}", path, name), "must be between -2147483648 and 2147483647");
+}
+void check_lease(const Json& after, Findings& out) {
+  const auto* spec = find_path(after, {"spec"});
+  if (!spec) return;
+  for (const auto name : {"leaseDurationSeconds"sv, "leaseTransitions"sv})
+    check_int32(*spec, name, "spec.", out);
+}
+
 void check_role(const api::KindEntry& kind, const Json& after, Findings& out) {
   const auto* rules = list_at(after, "rules");
   if (!rules) return;
@@ -281,6 +300,8 @@ std::vector<api::FieldProblem> check_object_rules(const api::KindEntry& kind, co
   if (kind.group.empty() && kind.kind == "ConfigMap") check_config_map(before, after, out);
   if (kind.group.empty() && kind.kind == "Secret") check_secret(before, after, out);
   if (kind.group.empty() && kind.kind == "Namespace") check_namespace(before, after, out);
+  if (kind.group.empty() && kind.kind == "Event") check_int32(after, "count", "", out);
+  if (kind.group == "coordination.k8s.io" && kind.kind == "Lease") check_lease(after, out);
   if (kind.group == kRbacGroup && kind.kind.ends_with("Role")) check_role(kind, after, out);
   if (kind.group == kRbacGroup && kind.kind.ends_with("Binding")) check_binding(kind, after, out);
   return out.take();

@@ -114,7 +114,8 @@ CASES = {
         *made(ONE), ("PUT", MAPS + "/a", named("a", data={"b": "2"})),
         *[("PUT", MAPS + "/a", named("a", {"resourceVersion": one}, data={"b": "3"})) for one in ("<rv:0>", "<rv:1>", "0")],
         ("PUT", MAPS + "/a", named("b")), ("PUT", MAPS + "/nope", named("nope")),
-        ("PUT", MAPS + "/a", named("a", {"uid": "abc"})), ("PUT", MAPS, ONE)],
+        ("PUT", MAPS + "/a", named("a", {"uid": "abc"})), ("PUT", MAPS, ONE), ("PUT", MAPS + "/a", {"data": {}}),
+        *patched(MERGE, {"metadata": None})],
     "merge patch": [
         *made(named("a", data={"a": "1", "b": "2"})),
         *patched(MERGE, {"data": {"a": None}}, {"data": None}, {"data": {"x": {"y": None}}}, [], b"null", b"{",
@@ -226,7 +227,8 @@ CASES = {
                                "renewTime": "2026-01-01T00:00:00.123456Z", "leaseTransitions": 0}),
               named("b", spec={"leaseDurationSeconds": 0}), named("c", spec={"leaseDurationSeconds": -1}),
               named("d", spec={"leaseTransitions": -1}), named("e", spec={"renewTime": "yesterday"}),
-              named("f", spec={"leaseDurationSeconds": "5"}), path=LEASES)],
+              named("f", spec={"leaseDurationSeconds": "5"}), named("g", spec={"leaseDurationSeconds": 3000000000}),
+              named("h", spec={"renewTime": "2026-01-01T00:00:00Z"}), path=LEASES)],
     "tokens of accounts": [
         *made(named("a"), path=ACCOUNTS), *made({"spec": {"expirationSeconds": 600}}, path=ACCOUNTS + "/a/token"),
         *made({"spec": {}}, path=ACCOUNTS + "/none/token"),
@@ -244,7 +246,8 @@ CASES = {
               named("b", roleRef=role_ref(kind="Bogus")), named("c", roleRef=role_ref(apiGroup="x")),
               named("d", roleRef=role_ref(), subjects=[{"kind": "ServiceAccount", "name": "u"}]),
               named("e", roleRef=role_ref(), subjects=[{"kind": "Bogus", "name": "u"}]),
-              named("f", roleRef=role_ref(name="")), path=BINDINGS),
+              named("f", roleRef=role_ref(name="")),
+              named("g", roleRef={"kind": "Role", "name": "a"}), path=BINDINGS),
         *patched(MERGE, {"roleRef": {"name": "b"}}, path=BINDINGS + "/a"),
         *made(named("<ns>", roleRef=role_ref()), path=RBAC + "/clusterrolebindings")],
     "rights": [
@@ -290,5 +293,7 @@ EXPECTED = {
     ("secrets", 8): VALUE,
     ("leases", 4): VALUE,
     ("leases", 5): VALUE,
+    ("leases", 6): VALUE,
+    ("leases", 7): "a time without six digits is completed, for clients that do not write Go's form",
     ("tokens of accounts", 3): "a time too short is 400 with the field in the message",
 }

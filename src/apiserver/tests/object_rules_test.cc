@@ -7,6 +7,7 @@ namespace {
 const std::string kCore = "/api/v1/namespaces/default/";
 const std::string kMaps = kCore + "configmaps";
 const std::string kSecrets = kCore + "secrets";
+const std::string kLeases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 const std::string kRbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/";
 
 std::string named(std::string_view name, std::string_view more) {
@@ -55,6 +56,7 @@ TEST(ObjectRules, what_kube_apiserver_refuses_beyond_the_schema_is_refused_with_
        "rules[0].nonResourceURLs"},
       {kRbac + "rolebindings", named("a", R"(,"roleRef":{"apiGroup":"x","kind":"Role","name":"r"})"),
        "roleRef.apiGroup"},
+      {kLeases, named("a", R"(,"spec":{"leaseDurationSeconds":3000000000})"), "spec.leaseDurationSeconds"},
       {"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", R"({"spec":{}})", "spec.resourceAttributes"},
       {"/apis/authorization.k8s.io/v1/subjectaccessreviews",
        R"({"spec":{"nonResourceAttributes":{"path":"/x","verb":"get"}}})", "spec.user"},
@@ -105,6 +107,52 @@ TEST(ObjectRules, what_was_stored_before_a_rule_was_made_can_still_be_labelled) 
   ASSERT_EQ(world.get(kMaps + "/old").status, 200);
   EXPECT_EQ(world.merge(kMaps + "/old", R"({"metadata":{"labels":{"x":"y"}}})").status, 200);
   EXPECT_EQ(world.merge(kMaps + "/old", R"({"data":{"a b":"y"}})").status, 422);
+}
+
+TEST(ObjectRules, bindings_name_the_groups_they_left_out_and_old_ones_may_stay) {
+  World world;
+  const auto bindings = kRbac + "rolebindings";
+  const std::string body =
+      R"({"metadata":{"name":"a"},"roleRef":{"kind":"Role","name":"r"},"subjects":[{"kind":"User","name":"u"},)"
+      R"({"kind":"ServiceAccount","name":"s","namespace":"default"}]})";
+  const auto made = world.post(bindings, body);
+  ASSERT_EQ(made.status, 201) << made.text;
+  EXPECT_EQ(get_string(made.body.at("roleRef"), "apiGroup"), "rbac.authorization.k8s.io");
+  EXPECT_EQ(get_string(made.body.at("subjects").at(0), "apiGroup"), "rbac.authorization.k8s.io");
+  EXPECT_EQ(get_string(made.body.at("subjects").at(1), "apiGroup"), "");
+  EXPECT_EQ(world.put(bindings + "/a", body).status, 200) << "the same role, named as short as before";
+  world.run([](World& self) -> Task<void> {
+    const std::string text =
+        R"({"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"name":"old",)"
+        R"("namespace":"default","uid":"1"},"roleRef":{"kind":"Role","name":"r"}})";
+    const auto* kind = api::KindTable::standard().find("rbac.authorization.k8s.io", "v1", "rolebindings");
+    EXPECT_TRUE(
+        co_await self.store().put(CallContext(), object_key(*kind, "default", "old"), text, Revision{}));
+  }(world));
+  EXPECT_EQ(world.merge(bindings + "/old", R"({"metadata":{"labels":{"a":"b"}}})").status, 200);
+  EXPECT_EQ(world.merge(bindings + "/old", R"({"roleRef":{"name":"other"}})").status, 422);
+}
+
+TEST(ObjectRules, a_lease_has_the_microseconds_that_clients_in_go_insist_on) {
+  World world;
+  for (const auto& [given, kept] :
+       {std::pair{"2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000000Z"},
+        std::pair{"2026-01-01T02:00:00.5+02:00", "2026-01-01T00:00:00.500000Z"},
+        std::pair{"2026-01-01T00:00:00.123456789Z", "2026-01-01T00:00:00.123456Z"},
+        std::pair{"2026-01-01T02:00:00.123456+02:00", "2026-01-01T02:00:00.123456+02:00"}}) {
+    const auto made = world.post(
+        kLeases, fmt::format(R"({{"metadata":{{"generateName":"a-"}},"spec":{{"renewTime":"{}"}}}})", given));
+    ASSERT_EQ(made.status, 201) << made.text;
+    EXPECT_EQ(get_string(made.body.at("spec"), "renewTime"), kept);
+  }
+}
+
+TEST(ObjectRules, an_update_that_leaves_out_the_name_is_refused_with_what_it_would_have_lost) {
+  World world;
+  world.post(kMaps, R"({"metadata":{"name":"a","finalizers":["x/keep"]}})");
+  EXPECT_EQ(world.put(kMaps + "/a", R"({"data":{}})").status, 400);
+  EXPECT_EQ(world.merge(kMaps + "/a", R"({"metadata":null})").status, 400);
+  EXPECT_NE(find_path(world.get(kMaps + "/a").body, {"metadata", "finalizers"}), nullptr);
 }
 
 }  // namespace

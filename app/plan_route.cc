@@ -27,6 +27,13 @@ Result<Duration> read_milliseconds(std::string_view text) {
 Task<void> serve_plan(io::HttpExchange& exchange, const controllers::ControlLoop& loop, ProjectRight right) {
   const std::string asked(exchange.request().query_value("project"));
   const std::string project = asked.empty() ? "default" : asked;
+  if (exchange.request().path == "/neap/v1/plan/repack") {
+    const std::string job(exchange.request().query_value("job"));
+    co_return co_await io::reply_json(exchange, [&](Json) -> Task<Result<Json>> {
+      NEAP_CO_TRY_VOID(right.check(project));
+      co_return loop.repack_plan(project, job, [&](const std::string& p) { return right.may_read(p); });
+    });
+  }
   const auto duration = read_milliseconds(exchange.request().query_value("milliseconds"));
   co_await io::reply_json(exchange, [&loop, &project, &duration, &right](Json object) -> Task<Result<Json>> {
     if (!duration) co_return fail(duration.error());

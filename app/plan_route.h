@@ -1,5 +1,6 @@
 // POST /neap/v1/plan?project=P&milliseconds=N with a TrainingJob or InferenceService: where it would run and
-// what it would cost (ControlLoop::what_if). Nothing is written. Belongs to the loop's executor.
+// what it would cost (ControlLoop::what_if). POST or GET /neap/v1/plan/repack?project=P[&job=NAME]: the moves
+// that would make room (ControlLoop::repack_plan). Nothing is written. Belongs to the loop's executor.
 #pragma once
 
 #include "neap/base/task.h"

@@ -137,11 +137,15 @@ void add_answer_commands(CLI::App& app, Line& line) {
 
   auto* plan = add_command(app, "plan", "Where documents would run and what they would cost, beside what-ifs",
                            line, [&line](Session& session) { return run_plan(session, line.plan); });
-  plan->add_option("-f,--filename", line.plan.files,
-                   "YAML or JSON file with a TrainingJob or InferenceService")
-      ->required()
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  auto* documents = plan->add_option("-f,--filename", line.plan.files,
+                                     "YAML or JSON file with a TrainingJob or InferenceService")
+                        ->expected(1)
+                        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  auto* repack = plan->add_flag("--repack", line.plan.repack,
+                                "Which running jobs could move so that a waiting one has room; nothing moves")
+                     ->excludes(documents);
+  plan->add_option("job", line.plan.job, "With --repack: the waiting job; else all of the project")
+      ->needs(repack);
   plan->add_option("--duration", line.plan.duration,
                    "How long it runs, like 8h (else its own expectedDuration, else 1h)");
   add_output(plan, line.plan.output);

@@ -58,6 +58,10 @@ std::string plan_text(const Json& answer) {
 }  // namespace
 
 Task<Result<int>> run_plan(Session& session, PlanOptions options) {
+  if (options.repack) co_return co_await run_repack_plan(session, std::move(options));
+  if (options.files.empty())
+    co_return fail(Code::kInvalidArgument, "plan.what",
+                   "nothing to plan was named; give a file with -f FILE, or a waiting job with --repack JOB");
   std::int64_t duration_ms = 0;
   if (!options.duration.empty()) {
     NEAP_CO_TRY(const auto duration, parse_duration(options.duration));

@@ -7,6 +7,7 @@
 #include "internal/node_cache.h"
 #include "internal/queueing.h"
 #include "internal/reconciler.h"
+#include "internal/repacking.h"
 #include "internal/tide.h"
 #include "internal/what_if.h"
 #include "neap/base/task_group.h"
@@ -333,6 +334,10 @@ const ClusterState& ControlLoop::state() const { return impl_->state; }
 std::uint64_t ControlLoop::jobs_looked_at() const { return impl_->jobs_looked_at; }
 Result<Json> ControlLoop::what_if(const Json& object, const std::string& project, Duration duration) const {
   return controllers::what_if(impl_->view_of(impl_->state), object, project, duration);
+}
+Result<Json> ControlLoop::repack_plan(const std::string& project, const std::string& job,
+                                      const std::function<bool(const std::string&)>& may_read) const {
+  return controllers::repack_plan(impl_->view_of(impl_->state), project, job, may_read);
 }
 
 }  // namespace neap::controllers

@@ -62,8 +62,13 @@ Result<std::string> field_docs(std::string_view word);
 struct PlanOptions {
   std::vector<std::string> files;
   std::string duration, output;
+  // Of running work, for `job` or for everything that waits; no files then.
+  bool repack = false;
+  std::string job;
 };
 Task<Result<int>> run_plan(Session& session, PlanOptions options);
+// With `repack`.
+Task<Result<int>> run_repack_plan(Session& session, PlanOptions options);
 
 struct CostOptions {
   std::string project, from, to, output;

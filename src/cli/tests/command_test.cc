@@ -174,6 +174,36 @@ TEST(Plan, shows_each_what_if_with_its_price_or_its_reason) {
   EXPECT_EQ(lab.run({"plan", "-f", "/w/job.yaml", "--duration", "soon"}).status, 1);
 }
 
+TEST(Plan, repacking_shows_each_move_with_its_cost_and_who_stays_for_which_reason) {
+  CliLab lab;
+  lab.answer("/neap/v1/plan/repack", 200,
+             R"({"currency":"USD","plans":[
+                 {"for":"vision/wide","isJob":true,"state":"moves","site":"hq","nodes":["n0"],
+                  "setBackDeviceSeconds":1440,"bytes":1073741824,"costMicros":400000,"staysMore":2,
+                  "moves":[{"job":"vision/a","site":"hq","from":["n0"],"to":["n1"],"checkpointStep":8,
+                            "setBackSeconds":360,"setBackDeviceSeconds":1440,"bytes":1073741824,"costMicros":400000}],
+                  "stays":[{"what":"vision/b","nodes":["n1"],"why":"its interruption is never"}]},
+                 {"for":"a whole node of 8 A100","isJob":false,"state":"none","why":"nothing that runs may move for it"}]})");
+  EXPECT_EQ(lab.run({"plan", "--repack", "wide"}).out,
+            "vision/wide could start on n0 at hq after 1 move\n"
+            "JOB       FROM  TO  GOES ON FROM  DONE AGAIN  DEVICE SECONDS  FETCHED  COST\n"
+            "vision/a  n0    n1  step 8        360 s       1440            1.0 GiB  0.40 USD\n"
+            "together: 1440 device seconds done again, up to 1.0 GiB fetched, cost 0.40 USD\n"
+            "STAYS     ON  WHY\n"
+            "vision/b  n1  its interruption is never\n"
+            "and 2 more\n"
+            "\n"
+            "a whole node of 8 A100: no moves make room; nothing that runs may move for it\n");
+  EXPECT_EQ(lab.seen.back().target, "/neap/v1/plan/repack?project=vision&job=wide");
+  EXPECT_TRUE(parse_json(lab.run({"plan", "--repack", "trainingjob/wide", "-o", "json"}).out));
+  EXPECT_EQ(lab.seen.back().target, "/neap/v1/plan/repack?project=vision&job=wide");
+  (void)lab.run({"plan", "--repack"});
+  EXPECT_EQ(lab.seen.back().target, "/neap/v1/plan/repack?project=vision");
+  EXPECT_NE(lab.run({"plan"}).err.find("-f FILE, or a waiting job with --repack JOB"), std::string::npos);
+  EXPECT_NE(lab.run({"plan", "wide"}).status, 0);
+  EXPECT_NE(lab.run({"plan", "--repack", "-f", "/w/job.yaml"}).status, 0);
+}
+
 TEST(Cost, lines_total_and_what_it_would_have_been_elsewhere) {
   CliLab lab;
   lab.answer(

@@ -58,6 +58,10 @@ class ControlLoop {
   // Where a TrainingJob or InferenceService of `project` would run now and what it would cost, beside worlds
   // in which something is different; see internal/what_if.h for the answer. Writes nothing.
   Result<Json> what_if(const Json& object, const std::string& project, Duration duration) const;
+  // The moves of running jobs after which a waiting job of `project` could start, else what could be moved
+  // for each that waits; see internal/repacking.h for the answer. Writes nothing.
+  Result<Json> repack_plan(const std::string& project, const std::string& job,
+                           const std::function<bool(const std::string&)>& may_read) const;
 
  private:
   struct Impl;

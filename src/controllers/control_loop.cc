@@ -7,6 +7,7 @@
 #include "internal/node_cache.h"
 #include "internal/queueing.h"
 #include "internal/reconciler.h"
+#include "internal/repack_table.h"
 #include "internal/repacking.h"
 #include "internal/tide.h"
 #include "internal/what_if.h"
@@ -59,6 +60,7 @@ struct ControlLoop::Impl {
   TideTable tide;
   DeadlineChoices deadlines;
   DriftTable drift;
+  RepackTable repack;
   std::uint64_t jobs_looked_at = 0;
   Notifier changed;
   TaskGroup tasks;
@@ -233,6 +235,7 @@ Pass ControlLoop::Impl::view_of(const ClusterState& seen) {
           .nodes = nullptr,
           .deadlines = nullptr,
           .drift = nullptr,
+          .repack = nullptr,
           .queues = nullptr,
           .tide = nullptr,
           .work = {}};
@@ -243,6 +246,7 @@ Task<void> ControlLoop::Impl::pass() {
     tide = {};  // another leader may have learned since
     deadlines = {};
     drift = {};
+    repack = {};
     picture = state;
     unpictured.clear();
   }
@@ -255,6 +259,7 @@ Task<void> ControlLoop::Impl::pass() {
   view.nodes = &nodes;
   view.deadlines = &deadlines;
   view.drift = &drift;
+  view.repack = &repack;
   view.work = agenda.begin_pass(picture, options, now);
   QueueRound round_of_queues;
   view.queues = &round_of_queues;

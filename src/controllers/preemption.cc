@@ -8,6 +8,7 @@
 
 #include "internal/event.h"
 #include "internal/queueing.h"
+#include "internal/repack_table.h"
 #include "internal/replicas.h"
 
 namespace neap::controllers {
@@ -79,6 +80,21 @@ std::vector<std::string> still_there(const Pass& pass, const api::Nomination& he
 
 std::string wait_text(const std::vector<std::string>& names, const std::string& site) {
   return fmt::format("waits for {} to make room at {}", fmt::join(names, ", "), site);
+}
+std::string move_text(const std::vector<std::string>& names, const std::string& site) {
+  return fmt::format("waits for {} to move elsewhere at {}", fmt::join(names, ", "), site);
+}
+
+// Some of its victims end for no priority: they were to move, which takes a leader that knows the plan.
+bool is_for_moves(const Pass& pass, const TrainingJob& job, const api::Nomination& held) {
+  const auto own = priority_of(pass.state, job.spec.priorityClass);
+  return std::ranges::any_of(held.victims, [&](const auto& victim) {
+    const auto key = key_of_name(victim.job);
+    const auto* other =
+        victim.epoch == kReplica ? nullptr : pass.state.find<TrainingJob>(key.namespace_, key.name);
+    return other &&
+           !(own.may_preempt && own.value > priority_of(pass.state, other->spec.priorityClass).value);
+  });
 }
 
 // Absent where one of the victims is not there any more, or makes room for a job of another project already:
@@ -280,29 +296,68 @@ const Claim* find_claim(const Claims& claims, const TrainingJob& job) {
   return &found->second;
 }
 
-Task<Status> nominate(const Pass& pass, TrainingJob& job, const Placement& placement) {
+namespace {
+
+Json nomination_record(const Pass& pass, const TrainingJob& job, const std::string& site,
+                       const Placement& placement) {
+  return Json{{"time", format_rfc3339(pass.wall(), 3)},
+              {"object", "trainingjob/" + job.metadata.namespace_ + "/" + job.metadata.name},
+              {"uid", job.metadata.uid},
+              {"epoch", job.status.epoch},
+              {"site", site},
+              {"message", job.status.message},
+              {"explanation", placement.explanation}};
+}
+
+// The place is held for it while others go on elsewhere.
+Task<Status> nominate_for_moves(const Pass& pass, TrainingJob& job, const Placement& placement,
+                                const api::Nomination& room) {
+  job.status.message = move_text(names_of(room), room.site);
+  job.status.nomination = room;
+  NEAP_CO_TRY_VOID(co_await pass.decisions(nomination_record(pass, job, room.site, placement)));
+  co_return co_await tell_job(pass, job, "Nominated", job.status.message, false);
+}
+
+// What becomes of a nomination that is there.
+Task<Status> keep_or_drop(const Pass& pass, TrainingJob& job, const Placement& placement) {
   auto& held = job.status.nomination;
-  if (held) {
-    const auto left = still_there(pass, *held);
-    if (left.empty())
-      held.reset();
-    else
-      job.status.message = wait_text(left, held->site);
+  const auto left = still_there(pass, *held);
+  if (left.empty()) {
+    held.reset();
     co_return ok();
   }
-  if (placement.victims.empty()) co_return ok();
+  if (!is_for_moves(pass, job, *held)) {
+    job.status.message = wait_text(left, held->site);
+    co_return ok();
+  }
+  if (pass.repack && pass.repack->find_room(job)) {
+    job.status.message = move_text(left, held->site);
+    co_return ok();
+  }
+  auto why = pass.repack ? pass.repack->why_given_up(job) : std::string();
+  if (why.empty()) why = "the server that planned them leads no more";
+  job.status.message += fmt::format("; the moves that should make room were given up: {}", why);
+  const auto site = held->site;
+  held.reset();
+  co_return co_await pass.decisions(nomination_record(pass, job, site, placement));
+}
+
+}  // namespace
+
+Task<Status> nominate(const Pass& pass, TrainingJob& job, const Placement& placement) {
+  auto& held = job.status.nomination;
+  if (held) co_return co_await keep_or_drop(pass, job, placement);
+  if (placement.victims.empty()) {
+    if (const auto* room = pass.repack ? pass.repack->find_room(job) : nullptr)
+      co_return co_await nominate_for_moves(pass, job, placement, *room);
+    co_return ok();
+  }
   bool is_claimed = false;
   auto next = nomination_for(pass, job.metadata.namespace_, placement, is_claimed);
   if (is_claimed) pass.agenda->look_again(key_of(job), pass.now() + pass.options.settle);
   if (!next) co_return ok();
   job.status.message = wait_text(names_of(*next), next->site);
-  Json record{{"time", format_rfc3339(pass.wall(), 3)},
-              {"object", "trainingjob/" + job.metadata.namespace_ + "/" + job.metadata.name},
-              {"uid", job.metadata.uid},
-              {"epoch", job.status.epoch},
-              {"site", next->site},
-              {"message", job.status.message},
-              {"explanation", placement.explanation}};
+  auto record = nomination_record(pass, job, next->site, placement);
   held = std::move(next);
   NEAP_CO_TRY_VOID(co_await pass.decisions(std::move(record)));
   co_return co_await tell_job(pass, job, "Nominated", job.status.message, false);

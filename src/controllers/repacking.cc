@@ -174,6 +174,7 @@ void Described::add_stays(const RepackWorld& seen, const scheduler::GangRoomAnsw
       why = "it has no other place at its site: " + stuck->second;
     tenants.emplace(tenant.gang.owner, why);
   }
+  const auto claims = claims_of(pass_);
   std::map<std::pair<std::string, std::string>, std::set<std::string>> stays;  // nodes by name and reason
   for (const auto& holding : seen.holdings) {
     if (!useful.contains(holding.node)) continue;
@@ -189,7 +190,7 @@ void Described::add_stays(const RepackWorld& seen, const scheduler::GangRoomAnsw
       why = known->second;
     else if (const auto* job =
                  pass_.state.find<TrainingJob>(std::string(holding.project), std::string(holding.owner_name)))
-      why = why_it_stays(pass_, *job, claims_of(pass_));
+      why = why_it_stays(pass_, *job, claims);
     if (why.empty() && !tenants.contains(owner)) why = "which devices it holds cannot be told apart";
     if (!why.empty()) stays[{shown(owner), why}].insert(std::string(holding.node));
   }

@@ -18,6 +18,7 @@
 #include "internal/preemption.h"
 #include "internal/queueing.h"
 #include "internal/reconciler.h"
+#include "internal/repack_table.h"
 
 namespace neap::controllers {
 namespace {
@@ -304,20 +305,26 @@ bool give_back(TrainingJob& job, const QueueRound& queues) {
   return true;
 }
 
-// Whether the job goes on elsewhere, for its deadline or because it comes home; `Draining` then.
+// Whether the job goes on elsewhere, for its deadline, because it comes home, or to make room; `Draining`
+// then.
 bool leave(const Pass& pass, TrainingJob& job) {
   auto* run = current_run(job);
   const auto* choice = pass.deadlines ? pass.deadlines->find(job) : nullptr;
   const auto* home = pass.drift ? pass.drift->find_home(job) : nullptr;
+  const auto* room = pass.repack ? pass.repack->find_leave(job) : nullptr;
   const bool moves = choice && choice->moves;
-  if (!run || (!moves && !home)) return false;
+  if (!run || (!moves && !home && !room)) return false;
   job.status.phase = "Draining";
   job.status.message = fmt::format("stops at checkpoint step {}: {}", job.status.checkpoint.step,
-                                   moves ? choice->why : home->why);
+                                   moves  ? choice->why
+                                   : home ? home->why
+                                          : room->why);
   run->reason = "Moved";
   if (!moves)
-    job.status.nomination =
-        api::Nomination{.nodes = home->nodes, .victims = {}, .site = home->site, .madeAt = pass.wall()};
+    job.status.nomination = api::Nomination{.nodes = home ? home->nodes : room->nodes,
+                                            .victims = {},
+                                            .site = home ? home->site : room->site,
+                                            .madeAt = pass.wall()};
   return true;
 }
 
@@ -466,6 +473,10 @@ Task<Status> follow_placement(const Pass& pass, const TrainingJob& before, Place
   job.status.explanation = placement.explanation;
   job.status.message = placement.message;
   tell_plan(pass, before, placement, job.status);
+  // Why it is not where it was.
+  if (placement.placed && before.status.nomination && !before.status.runs.empty() &&
+      before.status.runs.back().reason == "Moved" && job.status.explanation.is_object())
+    job.status.explanation.as_object()["plan"] = before.status.message;
   if (!placement.placed) {
     job.status.phase = "Pending";
     NEAP_CO_TRY_VOID(co_await nominate(pass, job, placement));
@@ -578,9 +589,11 @@ Task<Status> reconcile_training(const Pass& pass) {
   }
   if (pass.deadlines) pass.deadlines->plan(pass);
   if (pass.drift) pass.drift->plan(pass);
-  if (pass.drift)
-    for (const auto& key : pass.drift->leaving())
-      if (const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name)) placed.insert(job);
+  if (pass.repack) pass.repack->plan(pass);
+  auto leaving = pass.drift ? pass.drift->leaving() : std::vector<ObjectKey>{};
+  if (pass.repack) std::ranges::move(pass.repack->leaving(), std::back_inserter(leaving));
+  for (const auto& key : leaving)
+    if (const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name)) placed.insert(job);
   if (!pass.agenda || pass.work.is_tick || pass.work.replicas || !waiting.empty()) queues = plan_queues(pass);
   for (const auto& [key, why] : queues.reclaimed)
     if (const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name)) placed.insert(job);

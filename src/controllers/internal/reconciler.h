@@ -49,6 +49,7 @@ class DeadlineChoices;
 class DriftTable;
 class NodeCache;
 struct QueueRound;
+class RepackTable;
 struct TideTable;
 
 struct Pass {
@@ -67,6 +68,7 @@ struct Pass {
   NodeCache* nodes = nullptr;
   DeadlineChoices* deadlines = nullptr;
   DriftTable* drift = nullptr;
+  RepackTable* repack = nullptr;
   // What this pass decided about queues, for those who place after it; null where only jobs are placed.
   QueueRound* queues = nullptr;
   TideTable* tide = nullptr;

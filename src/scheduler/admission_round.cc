@@ -36,7 +36,9 @@ class Round {
       may_reclaim_ = may_reclaim_ || held.is_stopping ||
                      std::ranges::any_of(tree_.borrowed(held.work.queue), [](auto more) { return more > 0; });
     }
+    pending_.reserve(in_.waiting.size());
     for (const auto& waiting : in_.waiting) pending_.push_back(waiting.work);
+    out_.turns.reserve(pending_.size());
   }
   RoundResult run();
 

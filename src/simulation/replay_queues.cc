@@ -70,6 +70,7 @@ scheduler::RoundInput Replay::round_of(const std::vector<std::uint32_t>& waiting
   scheduler::RoundInput out{
       .tree = queues_.tree(), .rules = queues_.rules(), .waiting = {}, .running = {}, .options = options_};
   for (const auto index : running_set_) out.running.push_back(held_work(index));
+  out.waiting.reserve(waiting.size());
   std::map<std::uint32_t, std::int64_t> standing_or_asked;
   for (const auto index : waiting) {
     const auto& work = works_[index];
@@ -104,13 +105,10 @@ Status Replay::place_in_queues() {
   const std::vector<std::uint32_t> running(running_set_.begin(), running_set_.end());
   QueueWorld world(*this);
   auto input = round_of(waiting);
-  std::vector<scheduler::Request> requests;
-  for (const auto& one : input.waiting) requests.push_back(one.request);
   const auto round = scheduler::run_round(std::move(input), world);
   report_.decisions += std::int64_t(round.decisions);
   std::set<std::size_t> claimants;
-  for (const auto& turn : round.turns)
-    NEAP_TRY_VOID(take_turn(waiting[turn.index], requests[turn.index], turn));
+  for (const auto& turn : round.turns) NEAP_TRY_VOID(take_turn(waiting[turn.index], turn));
   for (const auto& back : round.given_back) {
     const auto index = running[back.running];
     if (works_[index].state != Work::State::kRunning) continue;  // made room before
@@ -125,10 +123,9 @@ Status Replay::place_in_queues() {
   return ok();
 }
 
-Status Replay::take_turn(std::uint32_t index, const scheduler::Request& request,
-                         const scheduler::Turn& turn) {
+Status Replay::take_turn(std::uint32_t index, const scheduler::Turn& turn) {
   auto& work = works_[index];
-  auto& tally = queues_.tally(request.queue);
+  auto& tally = queues_.tally(terms_of(work).request.queue);
   if (turn.reserved_from && turn.decision && work.kept_from_ms < 0) {
     ++tally.reserved;
     work.kept_from_ms =
@@ -139,9 +136,10 @@ Status Replay::take_turn(std::uint32_t index, const scheduler::Request& request,
                   : turn.decision->pending ? turn.decision->pending->sentence
                                            : "no place fits";
     if (!turn.note.empty()) work.reason += "; " + turn.note;
-    if (turn.makes_room) return make_room(index, request, *turn.decision);
-    return ok();
+    return turn.makes_room ? make_room(index, request_of(work, now_ms_ < work.own_until_ms), *turn.decision)
+                           : ok();
   }
+  const auto request = request_of(work, now_ms_ < work.own_until_ms);
   // A place on a node that an earlier one makes room on may be short of what nobody had counted.
   if (!world_.can_hold(request.each, turn.decision->placements)) {
     work.reason = "its place is needed by work that others made room for";

@@ -123,7 +123,7 @@ class Replay {
   Status place_in_queues();
   scheduler::RoundInput round_of(const std::vector<std::uint32_t>& waiting);
   scheduler::HeldWork held_work(std::uint32_t index) const;
-  Status take_turn(std::uint32_t index, const scheduler::Request& request, const scheduler::Turn& turn);
+  Status take_turn(std::uint32_t index, const scheduler::Turn& turn);
   // A replica above its service's least, the oldest counted first.
   bool is_spare(std::uint32_t index) const;
   bool may_give_back(std::uint32_t index) const;

@@ -235,7 +235,7 @@ INSTANTIATE_TEST_SUITE_P(Seeds, SimulateQueuesProperties, testing::Range(1, 4));
 // comes after.
 TEST(SimulateQueues, no_kept_start_is_delayed_by_what_passes_it) {
   std::int64_t reserved = 0, backfilled = 0;
-  for (int seed = 1; seed <= 6; ++seed) {
+  for (int seed = 1; seed <= 3; ++seed) {
     auto lab = lab_of(4, 8);
     lab.spec = fmt::format("  seed: {}\n  horizon: 96h\n", seed);
     lab.documents = queue("all", "", 0, ", order: fifo, reservationAfter: 5m");
@@ -251,8 +251,8 @@ TEST(SimulateQueues, no_kept_start_is_delayed_by_what_passes_it) {
     reserved += line(*report, "all").reserved;
     backfilled += report->backfilled;
   }
-  EXPECT_GT(reserved, 50);
-  EXPECT_GT(backfilled, 200);
+  EXPECT_GT(reserved, 25);
+  EXPECT_GT(backfilled, 100);
 }
 
 }  // namespace

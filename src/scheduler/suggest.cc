@@ -81,6 +81,25 @@ std::vector<Change> suggest_changes(const Context& context, const Ask& ask, cons
     if (out.size() < kChangesMax && prober.admits(change)) out.push_back(std::move(change));
   };
   const auto& each = request.each;
+  const auto propose_larger = [&](const Node& like, const std::string& site) {
+    Change change{.kind = ChangeKind::kAddNodes, .node = like.name};
+    change.cores = std::max(each.cores, like.cores_allocatable);
+    change.memory = std::max(each.memory, like.memory_allocatable);
+    if (each.accelerators.value > 0) {
+      const auto devices = std::max<std::int64_t>((each.accelerators.value + 999) / 1000,
+                                                  std::int64_t(like.devices_free.size()));
+      change.accelerators = {devices * 1000};
+      change.name =
+          request.takes_model(like.accelerator_model) ? like.accelerator_model : each.accelerator_model;
+    }
+    change.count = fewest_nodes(prober, change, request.replicas);
+    if (change.count == 0) return;
+    change.sentence = fmt::format("add {} node{} of {} cores, {}, {} accelerators{} at {}", change.count,
+                                  change.count == 1 ? "" : "s", cores_text(change.cores.value),
+                                  gib_text(change.memory.value), accelerators_text(change.accelerators.value),
+                                  change.name.empty() ? "" : " " + change.name, site);
+    out.push_back(std::move(change));
+  };
 
   for (const auto& queue : now.queues) {
     if (queue.name != request.queue) continue;
@@ -198,20 +217,26 @@ std::vector<Change> suggest_changes(const Context& context, const Ask& ask, cons
     propose(std::move(change));
   }
 
-  // One kind of node a site, where nothing but room is missing.
+  // One kind of node a site, where nothing but room or the model is missing: one that is there, else one that
+  // is as large as a replica needs.
   for (const auto& site : decision.sites) {
     if (out.size() >= kChangesMax) break;
     const bool lacks_room =
         site.refusal &&
         (site.refusal->guard == Guard::kGang || site.refusal->guard == Guard::kTopology ||
-         (site.refusal->guard >= Guard::kFitCores && site.refusal->guard <= Guard::kFitAccelerators));
+         (site.refusal->guard >= Guard::kAcceleratorKind && site.refusal->guard <= Guard::kFitAccelerators));
     if (!lacks_room) continue;
+    const Node* largest = nullptr;
+    bool has_kind = false;
     for (const auto& node : now.nodes) {
+      if (node.site == site.site && (!largest || node.cores_allocatable > largest->cores_allocatable))
+        largest = &node;
       if (node.site != site.site || node.cores_allocatable.value < each.cores.value ||
           node.memory_allocatable.value < each.memory.value)
         continue;
       if (each.accelerators.value > std::int64_t(node.devices_free.size()) * 1000) continue;
       if (each.accelerators.value > 0 && !request.takes_model(node.accelerator_model)) continue;
+      has_kind = true;
       Change change{.kind = ChangeKind::kAddNodes, .node = node.name};
       change.count = fewest_nodes(prober, change, request.replicas);
       if (change.count > 0) {
@@ -223,6 +248,7 @@ std::vector<Change> suggest_changes(const Context& context, const Ask& ask, cons
       }
       break;
     }
+    if (largest && !has_kind) propose_larger(*largest, site.site);
   }
   return out;
 }
@@ -234,6 +260,11 @@ void apply_change(Snapshot& snapshot, Request& request, const Change& change) {
                                       [&](const Node& n) { return n.name == change.node; });
       if (model == snapshot.nodes.end()) return;
       Node fresh = *model;
+      fresh.cores_allocatable = std::max(fresh.cores_allocatable, change.cores);
+      fresh.memory_allocatable = std::max(fresh.memory_allocatable, change.memory);
+      const auto devices = std::size_t(change.accelerators.value / 1000);
+      if (devices > fresh.devices_free.size()) fresh.devices_free.resize(devices, 1000);
+      if (!change.name.empty()) fresh.accelerator_model = change.name;
       fresh.cores_free = fresh.cores_allocatable;
       fresh.memory_free = fresh.memory_allocatable;
       fresh.is_ready = true;

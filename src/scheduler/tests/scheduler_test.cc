@@ -219,7 +219,14 @@ TEST(Scheduler, refusals_for_room_say_asked_free_and_total) {
   EXPECT_EQ(code_at(decision, "hq"), "fit.cores");
   EXPECT_THAT(reason_at(decision, "hq").refusal->sentence,
               HasSubstr("asks 200 cores; hq-a has 32 free of 32"));
-  EXPECT_TRUE(decision.would_fit.empty());  // no single known change helps
+  ASSERT_FALSE(decision.would_fit.empty()) << "no node is as large, one that is would do";
+  EXPECT_THAT(decision.would_fit[0].sentence, HasSubstr("add 1 node of 200 cores"));
+  auto rare = make_request("r", 1, 1, 2000);
+  rare.each.accelerator_model = "H900";
+  const auto other = decide_one(make_world(), rare);
+  EXPECT_EQ(code_at(other, "hq"), "accelerator.kind");
+  ASSERT_FALSE(other.would_fit.empty());
+  EXPECT_THAT(other.would_fit.back().sentence, HasSubstr("accelerators H900 at "));
   EXPECT_EQ(code_at(decide_one(make_world(), make_request("r", 1, 1000)), "hq"), "fit.memory");
   EXPECT_EQ(code_at(decide_one(make_world(), make_request("r", 1, 1, 5000)), "hq"), "fit.accelerators");
 }

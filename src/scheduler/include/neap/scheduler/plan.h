@@ -115,8 +115,9 @@ enum class ChangeKind : std::uint8_t {
 // One change to the snapshot, or to the request itself, that admits it; verified by deciding again with it.
 struct Change {
   ChangeKind kind = ChangeKind::kAddNodes;
-  // kAddNodes: `count` empty copies of the node. kFreeOnNode: the amounts more on it. kAwaitJobs: so many
-  // jobs of the project end.
+  // kAddNodes: `count` empty copies of the node, with at least the amounts below where such a node is too
+  // small, and accelerators of the model `name` where it is given. kFreeOnNode: the amounts more on it.
+  // kAwaitJobs: so many jobs of the project end.
   std::string node;
   int count = 0;
   MilliCores cores;

@@ -394,6 +394,22 @@ TEST(PolicyEval, prints_the_value_or_points_at_the_mistake) {
   EXPECT_EQ(lab.run({"policy", "eval", "--expr", "1", "--vars", "/w/v.json"}).status, 1);
 }
 
+TEST(PolicyEval, reads_durations_and_times_where_rules_have_them) {
+  CliLab lab;
+  lab.environment.clear();
+  lab.write("/w/v.json", R"({"now":"2026-11-23T12:00:00Z","label":"10ms","task":{"type":"inference",
+      "latency_requirement":"10ms","deadline":"2026-11-23T13:00:00Z","name":"1h"},"site":{"rtt":"far"}})");
+  const auto value = [&](const std::string& expression) {
+    const auto done = lab.run({"policy", "eval", "--json", "--expr", expression, "--vars", "/w/v.json"});
+    return done.status == 0 ? done.out : "failed: " + done.out;
+  };
+  EXPECT_EQ(value("task.type == 'inference' AND task.latency_requirement < 20ms"), "true\n");
+  EXPECT_EQ(value("task.deadline - now"), "\"3600s\"\n");
+  EXPECT_EQ(value("task.latency_requirement"), "\"0.010s\"\n");
+  EXPECT_EQ(value("has(task.deadline) && !has(task.duration)"), "true\n");
+  EXPECT_EQ(value("[task.name, label, site.rtt]"), "[\"1h\",\"10ms\",\"far\"]\n") << "text stays text";
+}
+
 TEST(CommandLine, wrong_words_are_usage_and_help_is_not) {
   CliLab lab;
   for (const auto& argv : std::vector<std::vector<std::string>>{{},

@@ -27,19 +27,13 @@ class SimulatePlacement : public SimulateCommand {
     command->add_option("--nodes", nodes_, "CSV file of the nodes")->required();
     command->add_option("--pods", tasks_, "CSV file of the tasks")->required();
     command->add_option("--ratio", options_.ratio, "Load to reach, over the cluster's accelerators (1.3)");
-    command->add_option("--seed", options_.seed, "Draws the order of arrival (42)");
+    command->add_option("--seed", options_.seed, "Draws the order of arrival (42)")->check(check_seed);
     command
-        ->add_option("--class", options_.placement_class,
+        ->add_option("--class", class_,
                      "online: each at once or never; batched: --window at a time; repacked: others may move")
-        ->transform(CLI::CheckedTransformer(
-            std::map<std::string, PlacementClass>{{"online", PlacementClass::kOnline},
-                                                  {"batched", PlacementClass::kBatched},
-                                                  {"repacked", PlacementClass::kRepacked}}));
-    command->add_option("--policy", options_.rule, "neap, or a published rule: fgd, bestfit")
-        ->transform(
-            CLI::CheckedTransformer(std::map<std::string, PackingRule>{{"neap", PackingRule::kNeap},
-                                                                       {"fgd", PackingRule::kGradient},
-                                                                       {"bestfit", PackingRule::kBestFit}}));
+        ->check(CLI::IsMember(std::vector<std::string>{"online", "batched", "repacked"}));
+    command->add_option("--policy", policy_, "neap, or a published rule: fgd, bestfit")
+        ->check(CLI::IsMember(std::vector<std::string>{"neap", "fgd", "bestfit"}));
     command->add_option("--window", options_.window,
                         "batched: tasks seated together; 0, the default, is all");
     command->add_option("--moves", options_.room.moves_max,
@@ -53,6 +47,12 @@ class SimulatePlacement : public SimulateCommand {
     auto& files = session.runtime().files();
     NEAP_CO_TRY(const auto nodes, files.read_file(nodes_, kTraceBytesMax));
     NEAP_CO_TRY(const auto tasks, files.read_file(tasks_, kTraceBytesMax));
+    options_.placement_class = class_ == "batched"    ? PlacementClass::kBatched
+                               : class_ == "repacked" ? PlacementClass::kRepacked
+                                                      : PlacementClass::kOnline;
+    options_.rule = policy_ == "fgd"       ? PackingRule::kGradient
+                    : policy_ == "bestfit" ? PackingRule::kBestFit
+                                           : PackingRule::kNeap;
     if (moves_only_) options_.room.set_back_gain_min.reset();
     const auto& clock = session.runtime().clock();
     NEAP_CO_TRY(const auto done,
@@ -112,7 +112,7 @@ class SimulatePlacement : public SimulateCommand {
     return render_table({head, row});
   }
 
-  std::string format_, nodes_, tasks_;
+  std::string format_, nodes_, tasks_, class_ = "online", policy_ = "neap";
   simulation::PlacementOptions options_;
   bool moves_only_ = false, is_json_ = false;
 };

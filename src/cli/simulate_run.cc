@@ -129,7 +129,8 @@ class SimulateRun final : public SimulateCommand {
             "hybrid: all places; private: none at public sites; public: nothing else. Several are compared")
         ->delimiter(',')
         ->check(CLI::IsMember(std::vector<std::string>{"hybrid", "private", "public"}));
-    command->add_option("--seed", seed_, "Draws arrivals, durations, failures; instead of the file's");
+    command->add_option("--seed", seed_, "Draws arrivals, durations, failures; instead of the file's")
+        ->check(check_seed);
     command->add_option("--html", html_,
                         "Also write the answer with charts to this file, which needs nothing else");
     command->add_flag("--json", is_json_, "One JSON object instead of the table");

@@ -89,6 +89,13 @@ std::optional<Number> parse_number(std::string_view text) {
 }  // namespace
 
 Result<CsvTable> CsvTable::parse(std::string_view text, std::string_view name, std::size_t rows_max) {
+  if (text.starts_with("\x1f\x8b"))
+    return fail(Code::kInvalidArgument, "simulation.csv",
+                fmt::format("{} is compressed with gzip; unpack it first", name));
+  // What a message would otherwise write to the user's terminal.
+  if (text.find('\0') != std::string_view::npos)
+    return fail(Code::kInvalidArgument, "simulation.csv",
+                fmt::format("{} is no text: it has a NUL byte; give a CSV file", name));
   CsvTable table;
   table.name_ = name;
   CsvReader reader(text, name);

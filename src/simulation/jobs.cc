@@ -308,7 +308,9 @@ Result<JobTrace> parse_muri(std::string_view text, std::string_view name) {
       NEAP_TRY(value[at], table.number(row, column[at]));
       const bool must_pass_zero = at == 2 || at == 4;
       if (value[at] < 0 || value[at] > 1e15 || (must_pass_zero && value[at] == 0))
-        return refuse(row, at, must_pass_zero ? "a number above 0 is expected" : "it must be 0 or more");
+        return refuse(row, at,
+                      must_pass_zero ? "a number above 0 and at most 1e15 is expected"
+                                     : "it must be between 0 and 1e15");
     }
     const int gpus = value[0] <= kGangMax ? static_cast<int>(value[0]) : 0;
     if (gpus != value[0] || !std::has_single_bit(static_cast<unsigned>(gpus)))
@@ -326,6 +328,9 @@ Result<JobTrace> parse_muri(std::string_view text, std::string_view name) {
                           .profile = kind->second,
                           .line = table.line(row)});
   }
+  if (trace.jobs.empty())
+    return fail(Code::kInvalidArgument, "simulation.jobs.trace",
+                fmt::format("{} has no job; at least one row must follow the header", name));
   return trace;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "internal/session.h"
@@ -26,6 +27,10 @@ std::unique_ptr<SimulateCommand> make_simulate_jobs();
 std::unique_ptr<SimulateCommand> make_simulate_placement();
 std::unique_ptr<SimulateCommand> make_simulate_run();
 std::unique_ptr<SimulateCommand> make_simulate_spot();
+
+// For an option that is a seed: empty, or what is wrong. The parser of options takes -1 and what is too large
+// as the largest number.
+std::string check_seed(const std::string& text);
 
 // One of each.
 std::vector<std::unique_ptr<SimulateCommand>> make_simulate_commands();

@@ -50,7 +50,12 @@ TEST(CommandLine, simulate_placement_says_which_line_or_word_is_wrong) {
   EXPECT_NE(bad_line.err.find("/w/p.csv:6: column `cpu_milli` is `x`"), std::string::npos) << bad_line.err;
   lab.write("/w/p.csv", kTasks);
   EXPECT_EQ(lab.run(words({"--ratio", "0"})).status, 1);
-  EXPECT_EQ(lab.run(words({"--class", "offline"})).status, 2);
+  const auto offline = lab.run(words({"--class", "offline"}));
+  EXPECT_EQ(offline.status, 2);
+  EXPECT_NE(offline.err.find("offline not in {online,batched,repacked}"), std::string::npos) << offline.err;
+  EXPECT_EQ(lab.run(words({"--seed", "-1"})).status, 2);
+  EXPECT_EQ(lab.run(words({"--seed", "18446744073709551616"})).status, 2);
+  EXPECT_EQ(lab.run(words({"--seed", "18446744073709551615"})).status, 0);
   EXPECT_EQ(lab.run(words({"--policy", "first"})).status, 2);
   EXPECT_EQ(lab.run({"simulate", "placement", "--format", "openb"}).status, 2);
 }

@@ -28,6 +28,10 @@ TEST(CsvTable, names_file_line_and_column_of_what_is_wrong) {
 
 TEST(CsvTable, refuses_ragged_rows_open_quotes_and_too_many_rows) {
   EXPECT_FALSE(CsvTable::parse("", "t").has_value());
+  const auto packed = CsvTable::parse("\x1f\x8b\x08 a,b", "t.gz");
+  ASSERT_FALSE(packed.has_value());
+  EXPECT_NE(packed.error().message.find("t.gz is compressed with gzip"), std::string::npos);
+  EXPECT_FALSE(CsvTable::parse(std::string_view("a\0b\n1\n", 6), "t").has_value());
   EXPECT_FALSE(CsvTable::parse("a,b\n1\n", "t").has_value());
   EXPECT_FALSE(CsvTable::parse("a,b\n1,\"2\n", "t").has_value());
   EXPECT_FALSE(CsvTable::parse("a,b\n1,\"2\"3\n", "t").has_value());

@@ -95,6 +95,7 @@ TEST(ParseMuri, names_file_line_and_column_of_what_it_refuses) {
     ASSERT_FALSE(trace.has_value()) << row;
     EXPECT_NE(trace.error().message.find(message), std::string::npos) << trace.error().message;
   }
+  EXPECT_NE(parse_muri(kHeader, "t.csv").error().message.find("has no job"), std::string::npos);
   EXPECT_NE(parse_muri("num_gpu\n1\n", "t.csv").error().message.find("submit_time"), std::string::npos);
 }
 

@@ -18,6 +18,7 @@
 #include "neap/transfer/receiver.h"
 #include "node_streams.h"
 #include "oidc_console.h"
+#include "plan_admission.h"
 #include "policy_admission.h"
 #include "priority_admission.h"
 #include "refusal_budget.h"
@@ -116,6 +117,13 @@ struct ServerProcess::Impl {
   ControllerAdmission controller_admission{authorizer};
   PriorityAdmission priority_admission{
       authorizer, [this](std::string name) { return find_priority_class(std::move(name)); }};
+  // The loop starts after the API: until it is there, a dry run says nothing of places.
+  PlanAdmission plan_admission{authorizer,
+                               [this](const Json& object, const std::string& project) -> Result<Json> {
+                                 if (!loop)
+                                   return fail(Code::kUnavailable, "plan.starting", "the server is starting");
+                                 return loop->what_if(object, project, {});
+                               }};
   std::unique_ptr<apiserver::ApiServer> api;
   std::unique_ptr<client::ResourceClient> admin_client;
   std::unique_ptr<client::ResourceClient> leader_client;  // writes while this server leads

@@ -17,6 +17,7 @@ struct Write {
   std::string after, before;  // JSON; no `before`: a create
   std::string user = "alice";
   std::string namespace_ = "team-a";
+  bool is_dry_run = false;
 };
 
 class AdmissionTest : public testing::Test {
@@ -51,15 +52,17 @@ class AdmissionTest : public testing::Test {
     what.name = "x";
     Status out = fail(Code::kInternal, "test.hung", "it did not end");
     TaskGroup tasks(world_.machine("hq").runtime().executor());
-    std::vector<std::string> warnings;
-    tasks.spawn(
-        [](apiserver::Admission& a, apiserver::AdmissionRequest r, std::vector<std::string>& w,
-           Status& result)
-            -> Task<void> {
-          result = co_await a.admit(r, w);
-        }(admission,
-            {.who = who, .what = what, .before = write.before.empty() ? nullptr : &before, .after = &after},
-            warnings, out));
+    warnings_.clear();
+    tasks.spawn([](apiserver::Admission& a, apiserver::AdmissionRequest r, std::vector<std::string>& w,
+                   Status& result) -> Task<void> {
+      result = co_await a.admit(r, w);
+    }(admission,
+                                   {.who = who,
+                                    .what = what,
+                                    .before = write.before.empty() ? nullptr : &before,
+                                    .after = &after,
+                                    .dry_run = write.is_dry_run},
+                                   warnings_, out));
     world_.run_for(1min, [&] { return tasks.running() == 0; });
     return out;
   }
@@ -67,6 +70,8 @@ class AdmissionTest : public testing::Test {
   AdmissionTest() { world_.add_machine("hq"); }
   io::SimWorld world_{1};
   auth::RbacAuthorizer rbac_;
+  // What the last admitted() told the client.
+  std::vector<std::string> warnings_;
   int grants_ = 0;
 };
 

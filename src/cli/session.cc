@@ -77,6 +77,7 @@ Status Session::open() {
   client::HttpResourceClientOptions options;
   options.reply_bytes_max = kReplyBytesMax;
   options.user_agent = "neap-cli";
+  options.on_warning = [this](std::string text) { warn("warning: " + text + "\n"); };
   using client::connect;
   NEAP_TRY(client_, connect(runtime(), access_, std::move(options)));
   return ok();

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "neap/api/codec.h"
 
 namespace neap::client {
@@ -35,6 +37,26 @@ class Query {
 Error error_of_reply(int status, std::string_view body) {
   const auto json = parse_json(body);
   return api::error_of_status(json ? *json : Json(), status);
+}
+
+bool is_warning(std::string_view header) {
+  constexpr std::string_view kName = "warning";
+  return std::ranges::equal(header, kName, {},
+                            [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+}
+
+// What stands in the quotes of `299 - "text"`; the whole value where it has none. Control characters, which a
+// terminal would obey, become spaces.
+std::string warning_text(std::string_view value) {
+  const auto open = value.find('"');
+  const bool is_quoted = open != std::string_view::npos;
+  if (is_quoted) value.remove_prefix(open + 1);
+  std::string out;
+  for (std::size_t i = 0; i < value.size() && !(is_quoted && value[i] == '"'); ++i) {
+    if (is_quoted && value[i] == '\\' && i + 1 < value.size()) ++i;
+    out += std::uint8_t(value[i]) < 0x20 || value[i] == 0x7f ? ' ' : value[i];
+  }
+  return out;
 }
 
 // Reads a stream of JSON objects, one a line.
@@ -156,6 +178,9 @@ Task<Result<Json>> HttpResourceClient::call(CallContext ctx, io::HttpRequest mes
   auto reply = co_await raw(std::move(ctx), std::move(message));
   if (!reply) co_return fail(std::move(reply).error(), what);
   if (reply->status >= 400) co_return fail(error_of_reply(reply->status, reply->body), what);
+  if (options_.on_warning)
+    for (const auto& [name, value] : reply->headers.all())
+      if (is_warning(name)) options_.on_warning(warning_text(value));
   auto json = parse_json(reply->body, {.bytes_max = bytes_max});
   if (!json)
     co_return fail(Error{Code::kDataLoss,

@@ -4,6 +4,7 @@
 // transport could not do is kUnavailable or kDeadlineExceeded. Watch streams may outlive the client.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,8 @@ struct HttpResourceClientOptions {
   std::uint64_t reply_bytes_max = 64u << 20;
   std::size_t event_bytes_max = 16u << 20;  // of one watch event
   std::string user_agent = "neap";
+  // Told the text of each Warning header (RFC 7234, code 299) of an answer that succeeded.
+  std::function<void(std::string)> on_warning;
 };
 
 class HttpResourceClient : public ResourceClient {

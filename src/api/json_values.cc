@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "internal/bounds.h"
 #include "internal/instantiate.h"
 #include "internal/json_visitor.h"
 
@@ -110,27 +112,40 @@ Result<std::int64_t> quantity_of(const Json& value, std::int64_t scale) {
 }
 namespace {
 template <class Q>
-bool read_quantity(const Json& value, std::int64_t scale, Q& out, ReadPosition& at) {
-  return store(quantity_of(value, scale), out.value, at);
+bool read_quantity(const Json& value, std::int64_t scale, std::int64_t most, Q& out, ReadPosition& at) {
+  if (!store(quantity_of(value, scale), out.value, at)) return false;
+  out.value = std::min(out.value, most);
+  return true;
 }
 }  // namespace
-bool read_scalar(const Json& value, Bytes& out, ReadPosition& at) { return read_quantity(value, 1, out, at); }
+bool read_scalar(const Json& value, Bytes& out, ReadPosition& at) {
+  return read_quantity(value, 1, kBytesMax, out, at);
+}
 bool read_scalar(const Json& value, MilliCores& out, ReadPosition& at) {
-  return read_quantity(value, 1000, out, at);
+  return read_quantity(value, 1000, kMilliMax, out, at);
 }
 bool read_scalar(const Json& value, MilliAccelerators& out, ReadPosition& at) {
-  return read_quantity(value, 1000, out, at);
+  return read_quantity(value, 1000, kMilliMax, out, at);
 }
 bool read_scalar(const Json& value, MoneyMicros& out, ReadPosition& at) {
   return read_scalar(value, out.value, at);
 }
 bool read_scalar(const Json& value, Duration& out, ReadPosition& at) {
   if (!value.is_string()) return at.refuse("a duration like 20ms or 5m", value);
-  return store(parse_duration(text_of(value)), out, at);
+  if (!store(parse_duration(text_of(value)), out, at)) return false;
+  out = std::min(out, kDurationMax);
+  return true;
 }
 bool read_scalar(const Json& value, WallTime& out, ReadPosition& at) {
   if (!value.is_string()) return at.refuse("a time like 2026-11-22T08:00:00Z", value);
-  return store(parse_rfc3339(text_of(value)), out, at);
+  auto read = parse_rfc3339(text_of(value));
+  if (!read && read.error().reason == "time.range") {
+    out = text_of(value) < "2" ? kTimeMin : kTimeMax;
+    return true;
+  }
+  if (!store(std::move(read), out, at)) return false;
+  out = std::clamp(out, kTimeMin, kTimeMax);
+  return true;
 }
 
 JsonObject resource_head(std::string_view kind, const ObjectMeta& metadata) {

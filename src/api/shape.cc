@@ -114,6 +114,7 @@ Json schema_of(const Shape& shape) {
       break;
     case kBytes:
     case kCores:
+    case kQuantity:
     case kIntOrString: {
       JsonObject number, text;
       number["type"] = "integer";

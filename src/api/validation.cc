@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "internal/bounds.h"
 #include "internal/shape.h"
 
 namespace neap::api::internal {
@@ -40,15 +41,18 @@ class Checker {
         if (!value.is_number()) return must(path, "a number", value);
         return check_bounds(field, value.to_number<double>(), value, path);
       case kBytes:
-        return check_parsed(quantity_of(value, 1), path);
+        return check_most(quantity_of(value, 1), kBytesMax, "1Ei", value, path);
       case kCores:
-        return check_parsed(quantity_of(value, 1000), path);
+        return check_most(quantity_of(value, 1000), kMilliMax, "1G", value, path);
+      case kQuantity:
+        return check_most(quantity_of(value, 1000), kQuantityMax, "1Pi", value, path);
       case kDuration:
         if (!value.is_string()) return must(path, "a duration like 20ms or 5m", value);
-        return check_parsed(parse_duration(text_of(value)), path);
+        return check_most(parse_duration(text_of(value)), kDurationMax, "876000h, a hundred years", value,
+                          path);
       case kTime:
         if (!value.is_string()) return must(path, "a time like 2026-11-22T08:00:00Z", value);
-        return check_parsed(parse_rfc3339(text_of(value)), path);
+        return check_time(value, path);
       case kIntOrString:
         if (!value.is_string() && !value.is_int64()) must(path, "an integer or a string", value);
         return;
@@ -75,8 +79,19 @@ class Checker {
     add(path, fmt::format("must be {}, is {}", what, found_kind(value)));
   }
   template <class T>
-  void check_parsed(const Result<T>& result, const std::string& path) {
-    if (!result) add(path, result.error().message);
+  void check_most(const Result<T>& result, std::type_identity_t<T> most, std::string_view most_text,
+                  const Json& value, const std::string& path) {
+    if (!result)
+      add(path, result.error().message);
+    else if (*result > most)
+      add(path, fmt::format("must be at most {}, is {}", most_text, found_kind(value)));
+  }
+  void check_time(const Json& value, const std::string& path) {
+    const auto time = parse_rfc3339(text_of(value));
+    if (!time && time.error().reason != "time.range") return add(path, time.error().message);
+    if (!time || *time < kTimeMin || *time > kTimeMax)
+      add(path, fmt::format("must lie between {} and {}, is {}; leave it out where there is no limit",
+                            format_rfc3339(kTimeMin), format_rfc3339(kTimeMax), found_kind(value)));
   }
 
   void check_string(const Field* field, const Json& value, const std::string& path) {
@@ -205,7 +220,7 @@ bool same(const Shape& shape, const Json& a, const Json& b) {
       if (!same(*shape.element, a.get_array()[i], b.get_array()[i])) return false;
     return true;
   }
-  if (shape.type == kBytes || shape.type == kCores) {
+  if (shape.type == kBytes || shape.type == kCores || shape.type == kQuantity) {
     const auto scale = shape.type == kBytes ? 1 : 1000;
     const auto x = quantity_of(a, scale), y = quantity_of(b, scale);
     return x && y && *x == *y;

@@ -167,6 +167,15 @@ Outcome<void> Rest::check_fields(const Request& request, const Json* before, Jso
         "api.field.unknown",
         fmt::format("{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}", kind.kind,
                     kind.version, kind.kind, unknown));
+  // What was stored before a bound was drawn may stay: else its status and finalizers could not be written.
+  if (!wrong.empty() && before) {
+    const auto known = kind.validate(*before);
+    std::erase_if(wrong, [&](const api::FieldProblem& problem) {
+      return std::ranges::any_of(known, [&](const api::FieldProblem& old) {
+        return old.path == problem.path && old.message == problem.message;
+      });
+    });
+  }
   if (wrong.empty()) wrong = check_object_rules(kind, before, object);
   if (!wrong.empty()) return invalid(kind, name, wrong);
   return {};

@@ -7,6 +7,9 @@
 namespace neap {
 namespace {
 
+// The difference of any two times that are read fits a Duration, which holds 292 years.
+constexpr int kYearMin = 1900, kYearMax = 2189;
+
 std::unexpected<Error> bad_time(std::string_view text) {
   return fail(Code::kInvalidArgument, "time.format",
               fmt::format("\"{}\" is not an RFC 3339 time; write it like 2026-11-22T08:00:00Z", text));
@@ -75,6 +78,10 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
     offset = hours{zh} + minutes{zm};
     if (zone[0] == '-') offset = -offset;
   }
+  if (y < kYearMin || y > kYearMax)
+    return fail(Code::kInvalidArgument, "time.range",
+                fmt::format("\"{}\" is too far away to reckon with; write a year from {} to {}", text,
+                            kYearMin, kYearMax));
   return WallTime{sys_days{date}} + hours{h} + minutes{mi} + seconds{s} + nanoseconds{nanos} - offset;
 }
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "internal/deadlines.h"
@@ -203,7 +204,8 @@ Task<void> ControlLoop::Impl::follow_leases() {
     }
     LeaseView lease{.renew_time = std::string(get_string(*spec, "renewTime")),
                     .seen = deps.runtime.executor().now(),
-                    .duration = std::chrono::seconds(get_int(*spec, "leaseDurationSeconds", 40))};
+                    .duration = std::chrono::seconds(
+                        std::clamp<std::int64_t>(get_int(*spec, "leaseDurationSeconds", 40), 0, INT32_MAX))};
     const auto known = state.leases.find(name);
     if (known != state.leases.end() && known->second.renew_time == lease.renew_time)
       lease.seen = known->second.seen;

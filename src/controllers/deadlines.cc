@@ -8,6 +8,7 @@
 #include "internal/node_cache.h"
 #include "internal/placement.h"
 #include "internal/queueing.h"
+#include "neap/base/saturate.h"
 #include "neap/controllers/prices.h"
 
 namespace neap::controllers {
@@ -80,9 +81,10 @@ Terms terms_of(const Pass& pass, const api::TrainingJob& job) {
     lost = std::min(
         lost, std::max(done.interval_s.value_or(kIntervalUnseen_s), done.unsaved_s + double(out.job.tick_s)));
   // By the minute, so that the planner's table holds for a while.
-  out.job.changeover_s = kStartUp.count() + std::int64_t(std::ceil(lost / 60)) * 60;
+  out.job.changeover_s =
+      kStartUp.count() + whole_within(std::ceil(lost / 60), 0, out.job.work_s / 60 + 1) * 60;
   out.progress.elapsed_s = whole_seconds(now - start);
-  out.progress.done_s = std::clamp<std::int64_t>(std::int64_t(done.done_s), 0, out.job.work_s - 1);
+  out.progress.done_s = whole_within(done.done_s, 0, out.job.work_s - 1);
   if (job.status.phase == "Reserved" && !job.status.runs.empty() && job.status.runs.back().startedAt)
     out.progress.pending_s =
         std::max<std::int64_t>(0, kStartUp.count() - whole_seconds(now - *job.status.runs.back().startedAt));
@@ -105,7 +107,8 @@ JobProgress progress_of(const ClusterState& state, const api::TrainingJob& job) 
   const bool runs = job.status.phase == "Running";
   const auto saved = job.status.checkpoint.phase == "Durable" ? job.status.checkpoint.step : -1;
   double seconds = 0;
-  std::int64_t steps = 0, at = saved;
+  double steps = 0;
+  auto at = saved;
   for (const auto& run : job.status.runs) {
     if (run.firstStep < 0 || run.lastStep < run.firstStep) continue;
     const auto seen = held.find(run.epoch);
@@ -113,7 +116,7 @@ JobProgress progress_of(const ClusterState& state, const api::TrainingJob& job) 
       seconds += seen->second;
     else if (run.startedAt && run.endedAt)
       seconds += to_seconds(*run.endedAt - *run.startedAt);
-    steps += run.lastStep - run.firstStep + 1;
+    steps += double(run.lastStep) - double(run.firstStep) + 1;
     if (runs && run.epoch == job.status.epoch) at = run.lastStep;
   }
   JobProgress out;
@@ -122,9 +125,9 @@ JobProgress progress_of(const ClusterState& state, const api::TrainingJob& job) 
     if (runs && now != held.end()) out.done_s = out.unsaved_s = now->second;
     return out;
   }
-  const double a_step = seconds / double(steps);
-  out.done_s = double(at + 1) * a_step;
-  out.unsaved_s = double(std::max<std::int64_t>(0, at - saved)) * a_step;
+  const double a_step = seconds / steps;
+  out.done_s = (double(at) + 1) * a_step;
+  out.unsaved_s = std::max(0.0, double(at) - double(saved)) * a_step;
   if (job.spec.checkpoint.intervalSteps > 0)
     out.interval_s = double(job.spec.checkpoint.intervalSteps) * a_step;
   return out;

@@ -10,12 +10,15 @@
 #include <set>
 
 #include "internal/derivation.h"
+#include "neap/base/saturate.h"
 
 namespace neap::controllers {
 namespace {
 
 constexpr std::string_view kGpuResource = "nvidia.com/gpu";
 constexpr std::int64_t kMembersMax = 100'000;  // of a TrainingJob
+// A hundred years, which is the longest that a TrainingJob may state.
+constexpr std::int64_t kActiveDeadlineMax_s = 876'000 * std::int64_t(3600);
 
 std::unexpected<Error> missing(std::string reason, std::string message) {
   return fail(Code::kFailedPrecondition, std::move(reason), std::move(message));
@@ -285,7 +288,7 @@ Status apply_group_resources(const ClusterState& state, const Json& group, std::
   each.memory.value = std::max(each.memory.value, share(least.memory.value, members));
   for (const auto& [model, amount] : least.accelerators) {
     // A device is not cut: a share of one and a half is two.
-    const auto devices = share(amount.value, 1000 * members) * 1000;
+    const auto devices = share(amount.value, multiply_saturated(1000, members)) * 1000;
     if (each.accelerators.empty() || each.accelerators.contains(model))
       each.accelerators[model].value = std::max(each.accelerators[model].value, devices);
   }
@@ -371,7 +374,7 @@ Result<Derivation> derive_job(const ClusterState& state, const Json& document) {
   job.spec.backoffLimit = get_int(spec, "backoffLimit", 6);
   job.spec.priorityClass = pod_text(document, "priorityClassName");
   if (const auto seconds = get_int(spec, "activeDeadlineSeconds"); seconds > 0)
-    job.spec.expectedDuration = std::chrono::seconds(seconds);
+    job.spec.expectedDuration = std::chrono::seconds(std::min(seconds, kActiveDeadlineMax_s));
   const auto* suspend = find_path(spec, {"suspend"});
   job.spec.suspend = suspend && suspend->is_bool() && suspend->get_bool();
   NEAP_TRY_VOID(join_group(state, document, job, out.notes));

@@ -10,6 +10,7 @@
 #include "internal/placement.h"
 #include "internal/preemption.h"
 #include "internal/queueing.h"
+#include "neap/base/saturate.h"
 #include "neap/controllers/prices.h"
 #include "neap/scheduler/burst.h"
 
@@ -27,6 +28,9 @@ constexpr double kCoresPerDevice = 16;
 constexpr double kForecastWork = 2e7;
 constexpr std::size_t kForecastMax = 50, kForecastMin = 2;
 
+// More devices or cores than any pool has; twice as many still are an int.
+constexpr std::int64_t kUnitsMax = 1'000'000'000;
+
 // What people are told changes no oftener.
 using TenMinutes = std::chrono::duration<std::int64_t, std::ratio<600>>;
 
@@ -37,16 +41,20 @@ std::string pool_of(const api::Resources& resources) {
   return resources.accelerators.empty() ? std::string{} : resources.accelerators.begin()->first;
 }
 
+int whole_units(std::int64_t milli) {
+  return int(std::clamp<std::int64_t>(milli / 1000 + (milli % 1000 > 0 ? 1 : 0), 0, kUnitsMax));
+}
+
 // Devices, or cores where there is no model.
 int units_of(const api::Resources& resources, const std::string& model) {
-  if (model.empty()) return int(std::ceil(double(resources.cpu.value) / 1000));
+  if (model.empty()) return whole_units(resources.cpu.value);
   const auto held = resources.accelerators.find(model);
-  return held == resources.accelerators.end() ? 0 : int((held->second.value + 999) / 1000);
+  return held == resources.accelerators.end() ? 0 : whole_units(held->second.value);
 }
 
 int gang_units(const TrainingJob& job, const std::string& model) {
-  return std::max(
-      1, units_of(job.spec.resources, model) * int(std::min<std::int64_t>(job.spec.replicas, 10'000)));
+  return int(std::clamp<std::int64_t>(
+      multiply_saturated(units_of(job.spec.resources, model), job.spec.replicas), 1, kUnitsMax));
 }
 
 bool drifts(const TrainingJob& job) {
@@ -208,8 +216,9 @@ void DriftTable::Round::send_out(const std::string& model, Pool& pool) {
       out.bursts_[key_of(*jobs[i])] = "goes out: there is private capacity, and none that it may use";
       continue;
     }
-    const auto from = pass.wall() + std::chrono::duration_cast<WallTime::duration>(
-                                        std::chrono::duration<double, std::ratio<3600>>(starts[i]));
+    const auto from =
+        pass.wall() + std::chrono::duration_cast<WallTime::duration>(
+                          std::chrono::duration<double, std::ratio<3600>>(std::min(starts[i], kNever_h)));
     out.waits_[key_of(*jobs[i])] = fmt::format(
         "stays with private capacity: a place is expected {}, and waiting until then is worth what it would "
         "cost "

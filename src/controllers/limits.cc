@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "internal/preemption.h"
+#include "neap/base/saturate.h"
 #include "neap/controllers/prices.h"
 
 namespace neap::controllers {
@@ -21,6 +22,11 @@ const api::TrainingJob* job_of(const Pass& pass, const Holding& holding) {
   return pass.state.find<api::TrainingJob>(std::string(holding.project), std::string(holding.owner_name));
 }
 
+// As its agent says, up to a hundred years.
+std::int64_t ran_of(const api::Allocation& allocation) {
+  return whole_within(allocation.status.runSeconds * 1000, 0, 876'000 * kHourMs);
+}
+
 std::int64_t billed_of(const Pass& pass, const api::Allocation* allocation) {
   return pass.spending && allocation ? pass.spending->billed_milliseconds(allocation->metadata.uid) : 0;
 }
@@ -28,8 +34,7 @@ std::int64_t billed_of(const Pass& pass, const api::Allocation* allocation) {
 // Run and not billed yet.
 std::int64_t unbilled_of(const Pass& pass, const api::Allocation* allocation) {
   if (!allocation) return 0;
-  return std::max<std::int64_t>(
-      0, std::int64_t(allocation->status.runSeconds * 1000) - billed_of(pass, allocation));
+  return std::max<std::int64_t>(0, ran_of(*allocation) - billed_of(pass, allocation));
 }
 
 std::int64_t expected_of(const Pass& pass, const Holding& holding, Duration open_ended) {
@@ -38,7 +43,7 @@ std::int64_t expected_of(const Pass& pass, const Holding& holding, Duration open
     const auto stated = milliseconds_of(job->spec.expectedDuration);
     if (stated <= 0) return unbilled + milliseconds_of(open_ended);
     const auto left = stated - billed_of(pass, holding.allocation);
-    const auto ran = holding.allocation ? std::int64_t(holding.allocation->status.runSeconds * 1000) : 0;
+    const auto ran = holding.allocation ? ran_of(*holding.allocation) : 0;
     return ran < stated ? left : unbilled + kHourMs;
   }
   if (holding.owner_kind != "InferenceService") return unbilled + milliseconds_of(kShortWork);

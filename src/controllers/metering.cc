@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "neap/base/saturate.h"
 #include "neap/controllers/prices.h"
 
 namespace neap::controllers {
@@ -9,6 +10,8 @@ namespace {
 
 // Increments shorter than this wait for the next round, but for an allocation that has ended.
 constexpr std::int64_t kIncrementMin = 5000;
+// What an agent says that something ran counts up to a hundred years.
+constexpr std::int64_t kRunMax_ms = 876'000 * std::int64_t(3'600'000);
 
 finops::Attribution attribution_of(const api::ObjectMeta& meta) {
   const auto label = [&](const char* key) {
@@ -134,7 +137,7 @@ Task<Status> Metering::bill_allocations(const ClusterState& state) {
   const auto book = price_book_of(state);
   std::vector<std::pair<std::string, finops::AllocationUsage>> due;
   for (const auto& [key, allocation] : state.all<api::Allocation>()) {
-    const auto now_ms = std::int64_t(allocation.status.runSeconds * 1000);
+    const auto now_ms = whole_within(allocation.status.runSeconds * 1000, 0, kRunMax_ms);
     const auto before =
         billed_ms_.contains(allocation.metadata.uid) ? billed_ms_[allocation.metadata.uid] : 0;
     if (now_ms <= before || (now_ms - before < kIncrementMin && !is_ended(allocation))) continue;

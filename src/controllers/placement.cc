@@ -14,6 +14,7 @@
 #include "internal/preemption.h"
 #include "internal/queueing.h"
 #include "internal/spot_history.h"
+#include "neap/base/saturate.h"
 #include "neap/controllers/prices.h"
 #include "neap/crypto/digest.h"
 #include "neap/scheduler/scheduler.h"
@@ -45,6 +46,9 @@ policy::CapacityType to_policy(api::CapacityType type) {
   }
   return policy::CapacityType::kOwned;
 }
+
+// A link slower than this is as good as none; what its document says may be any number.
+constexpr Duration kRttMax = std::chrono::hours(1);
 
 // Above this an explanation speaks of sites and counts their nodes by reason: it is kept with every decision,
 // and a reason for each of thousands of nodes is read by nobody.
@@ -157,7 +161,7 @@ Result<scheduler::Snapshot> snapshot_of(const Pass& pass, const std::string& pro
     out.links.push_back({.from = link.spec.from,
                          .to = link.spec.to,
                          .bandwidth = double(link.spec.bandwidthMbps) * 1e6 / 8,
-                         .rtt = Duration(std::int64_t(link.spec.rttMs * 1e6))});
+                         .rtt = Duration(whole_within(link.spec.rttMs * 1e6, 0, kRttMax.count()))});
   auto holdings = holdings_of(pass, owners);
   out.nodes = nodes_of(pass, holdings);
   if (with_running) out.running = running_of(pass, holdings);

@@ -38,9 +38,9 @@ double unsaved_seconds(const Pass& pass, const TrainingJob& job) {
   if (job.status.phase != "Running" || run == job.status.runs.end() || !run->startedAt) return 0;
   const double elapsed = std::max(0.0, to_seconds(pass.wall() - *run->startedAt));
   if (run->firstStep < 0 || run->lastStep < run->firstStep) return elapsed;
-  const double a_step = elapsed / double(run->lastStep - run->firstStep + 1);
+  const double a_step = elapsed / (double(run->lastStep) - double(run->firstStep) + 1);
   const auto saved = job.status.checkpoint.phase == "Durable" ? job.status.checkpoint.step : -1;
-  return double(std::max<std::int64_t>(0, run->lastStep - saved)) * a_step;
+  return std::max(0.0, double(run->lastStep) - double(saved)) * a_step;
 }
 
 bool has_gone(const Pass& pass, const api::NominationVictim& victim) {
@@ -163,7 +163,8 @@ Priority priority_of(const ClusterState& state, const std::string& priority_clas
       found = document.get();
   if (!found) return {};
   Priority out;
-  out.value = int(std::clamp<std::int64_t>(get_int(*found, "value"), INT32_MIN, INT32_MAX));
+  // One short of the ends: who looks for the next higher or lower one, or the opposite, finds it.
+  out.value = int(std::clamp<std::int64_t>(get_int(*found, "value"), INT32_MIN + 1, INT32_MAX - 1));
   out.may_preempt = get_string(*found, "preemptionPolicy") != "Never";
   if (const auto* notes = find_path(*found, {"metadata", "annotations"}))
     out.never_may_fall = get_string(*notes, kPreemptible) == "true";

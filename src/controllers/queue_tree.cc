@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "internal/queueing.h"
+#include "neap/base/saturate.h"
 #include "neap/scheduler/queue_documents.h"
 
 namespace neap::controllers {
@@ -68,7 +69,8 @@ std::vector<scheduler::Queue> queues_of(const Pass& pass, const std::vector<Hold
     const auto limit = [&](std::size_t axis) {
       return more[axis] >= scheduler::kNoLimit
                  ? 0
-                 : std::max<std::int64_t>(1, used[axis] + std::max<std::int64_t>(0, more[axis]));
+                 : std::max<std::int64_t>(1,
+                                          add_saturated(used[axis], std::max<std::int64_t>(0, more[axis])));
     };
     out.push_back({.name = key.name,
                    .cores_limit = {limit(scheduler::kCoresAxis)},
@@ -86,12 +88,15 @@ ShareTree share_tree(const Pass& pass, const std::vector<Holding>& holdings) {
   Amounts capacity(scheduler::kModelAxes + models.size(), 0);
   for (const auto& [key, node] : pass.state.all<api::Node>()) {
     const auto& there = node.status.allocatable;
-    capacity[scheduler::kCoresAxis] += there.cpu.value;
-    capacity[scheduler::kMemoryAxis] += there.memory.value;
+    const auto add = [&](std::size_t axis, std::int64_t amount) {
+      capacity[axis] = add_saturated(capacity[axis], amount);
+    };
+    add(scheduler::kCoresAxis, there.cpu.value);
+    add(scheduler::kMemoryAxis, there.memory.value);
     for (const auto& [model, amount] : there.accelerators) {
-      capacity[scheduler::kAcceleratorsAxis] += amount.value;
+      add(scheduler::kAcceleratorsAxis, amount.value);
       if (const auto it = std::ranges::find(models, model); it != models.end())
-        capacity[scheduler::kModelAxes + std::size_t(it - models.begin())] += amount.value;
+        add(scheduler::kModelAxes + std::size_t(it - models.begin()), amount.value);
     }
   }
   auto tree = scheduler::make_share_tree(documents_of(pass.state), models, std::move(capacity));

@@ -8,6 +8,7 @@
 
 #include "internal/preemption.h"
 #include "internal/replicas.h"
+#include "neap/base/saturate.h"
 
 namespace neap::controllers {
 namespace {
@@ -21,7 +22,7 @@ using scheduler::WaitsFor;
 constexpr std::size_t kExactPositions = 10;
 
 Amounts times(Amounts amounts, std::int64_t count) {
-  for (auto& amount : amounts) amount *= count;
+  for (auto& amount : amounts) amount = multiply_saturated(amount, count);
   return amounts;
 }
 
@@ -37,7 +38,7 @@ std::optional<WallTime> expected_end(const api::TrainingJob& job, WallTime now) 
   if (!run || !run->startedAt || job.spec.expectedDuration.count() <= 0) return std::nullopt;
   auto left = job.spec.expectedDuration;
   for (const auto& earlier : job.status.runs)
-    if (earlier.startedAt && earlier.endedAt && earlier.reason != "Failed")
+    if (earlier.startedAt && earlier.endedAt && earlier.reason != "Failed" && left > Duration::zero())
       left -= *earlier.endedAt - *earlier.startedAt;
   return scheduler::expected_end(*run->startedAt, std::max<Duration>(left, std::chrono::minutes(1)), now);
 }
@@ -47,10 +48,10 @@ double lost_work(const api::TrainingJob& job, WallTime now) {
   const auto* run = current_run(job);
   if (!run || !run->startedAt) return 0;
   double unsaved = 1;
-  if (const auto done = run->lastStep - run->firstStep + 1; run->firstStep >= 0 && done > 0) {
+  if (const auto done = double(run->lastStep) - double(run->firstStep) + 1; run->firstStep >= 0 && done > 0) {
     const auto saved = job.status.checkpoint.phase == "Durable" ? job.status.checkpoint.step : -1;
     unsaved =
-        std::clamp(double(run->lastStep - std::max(saved, run->firstStep - 1)) / double(done), 0.0, 1.0);
+        std::clamp((double(run->lastStep) - double(std::max(saved, run->firstStep - 1))) / done, 0.0, 1.0);
   }
   std::int64_t devices = 0;
   for (const auto& [model, amount] : job.spec.resources.accelerators) devices += amount.value;
@@ -206,7 +207,8 @@ void Round::read_running() {
     gang.ends = part.ends = expected_end(*job, now_);
     const auto more = amounts_of(in_.tree, *holding.resources);
     gang.amounts.resize(more.size(), 0);
-    for (std::size_t axis = 0; axis < more.size(); ++axis) gang.amounts[axis] += more[axis];
+    for (std::size_t axis = 0; axis < more.size(); ++axis)
+      gang.amounts[axis] = add_saturated(gang.amounts[axis], more[axis]);
     gang.parts.push_back(std::move(part));
   }
   for (auto& [key, gang] : gangs)

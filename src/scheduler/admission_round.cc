@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <set>
 
+#include "neap/base/saturate.h"
+
 namespace neap::scheduler {
 namespace {
 
@@ -313,7 +315,7 @@ void Round::wait_for_quota(std::size_t index, const AdmissionVerdict& verdict) {
 Amounts Round::amounts_with(std::size_t index, std::string_view model, std::int64_t replicas) const {
   const auto& each = request(index).each;
   auto out = tree_.amounts_of(each.cores.value, each.memory.value, model, each.accelerators.value);
-  for (auto& amount : out) amount *= replicas;
+  for (auto& amount : out) amount = multiply_saturated(amount, replicas);
   return out;
 }
 
@@ -346,7 +348,8 @@ void Round::start(std::size_t index, AdmissionOrder& order, Decision decision) {
       const auto& there = models_.at(placement.node);
       const auto held =
           amounts_with(index, asked.takes_model(there) ? there : asked.each.accelerator_model, 1);
-      for (std::size_t axis = 0; axis < work.amounts.size(); ++axis) work.amounts[axis] += held[axis];
+      for (std::size_t axis = 0; axis < work.amounts.size(); ++axis)
+        work.amounts[axis] = add_saturated(work.amounts[axis], held[axis]);
     }
   }
   order.admit(index);

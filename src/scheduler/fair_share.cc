@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "internal/board.h"
+#include "neap/base/saturate.h"
 
 namespace neap::scheduler {
 namespace {
@@ -141,21 +142,22 @@ std::int64_t ShareTree::limit(const Node& node, std::size_t axis) {
 
 // How much more its parent counts when `added` comes to what the queue uses.
 std::int64_t ShareTree::passed_up(const Node& node, std::size_t axis, std::int64_t used, std::int64_t added) {
-  return std::max(used + added, node.kept[axis]) - std::max(used, node.kept[axis]);
+  return subtract_saturated(std::max(add_saturated(used, added), node.kept[axis]),
+                            std::max(used, node.kept[axis]));
 }
 
 void ShareTree::add(std::size_t node, const Amounts& amounts, std::int64_t sign) {
   for (std::size_t axis = 0; axis < capacity_.size(); ++axis) {
     auto delta = sign * at(amounts, axis);
     for (auto n = node; n != kNone; n = nodes_[n].parent) {
-      nodes_[n].held[axis] += sign * at(amounts, axis);
+      nodes_[n].held[axis] = add_saturated(nodes_[n].held[axis], sign * at(amounts, axis));
       const auto up = passed_up(nodes_[n], axis, nodes_[n].used[axis], delta);
-      nodes_[n].used[axis] += delta;
+      nodes_[n].used[axis] = add_saturated(nodes_[n].used[axis], delta);
       delta = up;
     }
   }
   for (std::size_t axis = 0; axis < capacity_.size(); ++axis)
-    nodes_[node].own[axis] += sign * at(amounts, axis);
+    nodes_[node].own[axis] = add_saturated(nodes_[node].own[axis], sign * at(amounts, axis));
 }
 
 void ShareTree::charge(std::string_view queue, const Amounts& amounts) {
@@ -171,7 +173,7 @@ std::vector<bool> ShareTree::short_axes(std::size_t node, const Amounts& amounts
     auto delta = at(amounts, axis);
     for (auto n = node; n != kNone && delta > 0; n = nodes_[n].parent) {
       const auto used = when_idle ? nodes_[n].idle[axis] : nodes_[n].used[axis];
-      if (used + delta > limit(nodes_[n], axis)) out[axis] = true;
+      if (add_saturated(used, delta) > limit(nodes_[n], axis)) out[axis] = true;
       delta = passed_up(nodes_[n], axis, used, delta);
     }
   }
@@ -184,7 +186,7 @@ bool ShareTree::is_within(std::size_t node, const Amounts& amounts, std::size_t 
     bool asked = false;
     for (auto n = node; n != kNone && delta > 0; n = nodes_[n].parent) {
       asked = asked || n == from;
-      if (asked && nodes_[n].used[axis] + delta > nodes_[n].nominal[axis]) return false;
+      if (asked && add_saturated(nodes_[n].used[axis], delta) > nodes_[n].nominal[axis]) return false;
       if (n == top) break;
       delta = passed_up(nodes_[n], axis, nodes_[n].used[axis], delta);
     }
@@ -199,7 +201,7 @@ std::vector<std::size_t> ShareTree::rights(std::size_t node, const Amounts& amou
     auto delta = at(amounts, axis);
     out.push_back(node);
     for (auto n = node; n != kNone; n = nodes_[n].parent) {
-      if (nodes_[n].used[axis] + delta > nodes_[n].nominal[axis]) break;
+      if (add_saturated(nodes_[n].used[axis], delta) > nodes_[n].nominal[axis]) break;
       out.back() = n;
       delta = passed_up(nodes_[n], axis, nodes_[n].used[axis], delta);
     }
@@ -460,7 +462,7 @@ AdmissionOrder::Turn AdmissionOrder::turn_of(std::size_t job, const ShareQueue& 
   const auto& work = pending_[job];
   const auto waited = std::max<Duration>(Duration{}, now_ - work.since);
   const bool ages = rules.ageing.count() > 0;
-  if (ages && waited >= rules.ageing * kStarvingAgeings) return {false, work.since, 0, work.since, work.id};
+  if (ages && waited / kStarvingAgeings >= rules.ageing) return {false, work.since, 0, work.since, work.id};
   const auto rank = rules.is_fifo ? 0 : work.priority + (ages ? waited / rules.ageing : 0);
   return {true, WallTime::max(), -std::int64_t(rank), work.since, work.id};
 }

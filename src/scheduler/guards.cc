@@ -7,6 +7,7 @@
 #include "internal/board.h"
 #include "internal/views.h"
 #include "neap/api/meta.h"
+#include "neap/base/saturate.h"
 #include "neap/scheduler/carbon.h"
 
 namespace neap::scheduler {
@@ -497,10 +498,10 @@ std::optional<Refusal> check_quota(const Board& board, const Request& request, i
   };
   const auto& each = request.each;
   if (over(each.cores.value, queue.cores_used.value, queue.cores_limit.value))
-    return say(cores_text(each.cores.value * replicas), cores_text(queue.cores_used.value),
+    return say(cores_text(multiply_saturated(each.cores.value, replicas)), cores_text(queue.cores_used.value),
                cores_text(queue.cores_limit.value), "cores");
   if (over(each.memory.value, queue.memory_used.value, queue.memory_limit.value))
-    return say(gib_text(each.memory.value * replicas), gib_text(queue.memory_used.value),
+    return say(gib_text(multiply_saturated(each.memory.value, replicas)), gib_text(queue.memory_used.value),
                gib_text(queue.memory_limit.value), "of memory");
   if (over(each.accelerators.value, queue.accelerators_used.value, queue.accelerators_limit.value))
     return say(accelerators_text(each.accelerators.value * replicas),

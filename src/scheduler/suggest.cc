@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "internal/board.h"
+#include "neap/base/saturate.h"
 
 namespace neap::scheduler {
 namespace {
@@ -68,7 +69,7 @@ std::vector<std::string> other_models(const Context& context, const Ask& ask) {
 }
 
 std::int64_t missing(std::int64_t asked, std::int64_t used, std::int64_t limit) {
-  return limit > 0 ? std::max<std::int64_t>(0, asked + used - limit) : 0;
+  return limit > 0 ? std::max<std::int64_t>(0, add_saturated(asked, used) - limit) : 0;
 }
 
 }  // namespace
@@ -104,13 +105,13 @@ std::vector<Change> suggest_changes(const Context& context, const Ask& ask, cons
   for (const auto& queue : now.queues) {
     if (queue.name != request.queue) continue;
     Change change{.kind = ChangeKind::kRaiseQueue, .name = queue.name};
-    change.cores = {
-        missing(each.cores.value * request.replicas, queue.cores_used.value, queue.cores_limit.value)};
-    change.memory = {
-        missing(each.memory.value * request.replicas, queue.memory_used.value, queue.memory_limit.value)};
+    change.cores = {missing(multiply_saturated(each.cores.value, request.replicas), queue.cores_used.value,
+                            queue.cores_limit.value)};
+    change.memory = {missing(multiply_saturated(each.memory.value, request.replicas), queue.memory_used.value,
+                             queue.memory_limit.value)};
     change.accelerators = {missing(each.accelerators.value * request.replicas, queue.accelerators_used.value,
                                    queue.accelerators_limit.value)};
-    if (change.cores.value + change.memory.value + change.accelerators.value == 0) continue;
+    if ((change.cores.value | change.memory.value | change.accelerators.value) == 0) continue;
     change.sentence = fmt::format("raise the quota of queue {} by {} cores, {} of memory, {} accelerators",
                                   queue.name, cores_text(change.cores.value), gib_text(change.memory.value),
                                   accelerators_text(change.accelerators.value));

@@ -10,7 +10,7 @@ inline ShapePtr integer() { return scalar(Shape::Type::kInteger); }
 inline ShapePtr boolean() { return scalar(Shape::Type::kBool); }
 inline ShapePtr any() { return scalar(Shape::Type::kAny); }
 inline ShapePtr time() { return scalar(Shape::Type::kTime); }
-inline ShapePtr quantity() { return scalar(Shape::Type::kCores); }
+inline ShapePtr quantity() { return scalar(Shape::Type::kQuantity); }
 inline ShapePtr int_or_text() { return scalar(Shape::Type::kIntOrString); }
 // Values of a ConfigMap: bounded by the document alone.
 inline ShapePtr long_text() { return scalar(Shape::Type::kLongText); }

@@ -36,6 +36,7 @@ struct Shape {
     kNumber,
     kBytes,
     kCores,
+    kQuantity,  // of what the key beside it names: cores, bytes
     kMoney,
     kDuration,
     kTime,

@@ -2,6 +2,7 @@
 
 #include "neap/api/codec.h"
 #include "neap/api/kind.h"
+#include "neap/api/resource.h"
 
 namespace neap::api {
 namespace {
@@ -61,10 +62,59 @@ TEST(Validation, says_exactly_what_is_wrong_and_where) {
        "1h30m"},
       {"{command: [a], deadline: tomorrow}",
        "spec.deadline: \"tomorrow\" is not an RFC 3339 time; write it like 2026-11-22T08:00:00Z"},
+      {"{command: [a], deadline: \"1700-01-01T00:00:00Z\"}",
+       "spec.deadline: must lie between 1970-01-01T00:00:00Z and 2150-01-01T00:00:00Z, is "
+       "\"1700-01-01T00:00:00Z\"; leave it out where there is no limit"},
+      {"{command: [a], deadline: \"9999-12-31T23:59:59Z\"}",
+       "spec.deadline: must lie between 1970-01-01T00:00:00Z and 2150-01-01T00:00:00Z, is "
+       "\"9999-12-31T23:59:59Z\"; leave it out where there is no limit"},
+      {"{command: [a], deadline: \"2150-01-01T00:00:00Z\", expectedDuration: 876000h}", ""},
+      {"{command: [a], expectedDuration: 2500000h}",
+       "spec.expectedDuration: must be at most 876000h, a hundred years, is \"2500000h\""},
+      {"{command: [a], resources: {cpu: 9P}}", "spec.resources.cpu: must be at most 1G, is \"9P\""},
+      {"{command: [a], resources: {memory: 7Ei}}", "spec.resources.memory: must be at most 1Ei, is \"7Ei\""},
+      {"{command: [a], resources: {accelerators: {A100: 2G}}}",
+       "spec.resources.accelerators[A100]: must be at most 1G, is \"2G\""},
       {"{command: [a], resources: {cpu: 2, accelerators: {NVIDIA_A100: 0.5}}}", ""},
       {"{command: [a], parameters: {lr: 0.1}}", "spec.parameters[lr]: must be a string, is 1E-1"},
   };
   for (const auto& c : cases) EXPECT_EQ(job(c.spec), c.message) << c.spec;
+}
+
+TEST(Validation, amounts_of_other_systems_documents_are_bounded_too) {
+  const auto group = [](std::string_view memory) {
+    return problems_of(fmt::format(
+        "{{apiVersion: scheduling.volcano.sh/v1beta1, kind: PodGroup, metadata: {{name: g}}, spec: "
+        "{{minMember: 1, minResources: {{memory: {}}}}}}}",
+        memory));
+  };
+  EXPECT_EQ(group("1Pi"), "");
+  EXPECT_EQ(group("2Pi"), "spec.minResources[memory]: must be at most 1Pi, is \"2Pi\"");
+}
+
+// Objects of before the bounds: what they say is read as the nearest value inside.
+TEST(Codec, reads_what_was_stored_out_of_bounds_as_the_nearest_value_inside) {
+  const auto read = [](std::string_view deadline) {
+    return from_json<TrainingJob>(yaml(
+        fmt::format("{{apiVersion: neap.dev/v1, kind: TrainingJob, metadata: {{name: j}}, spec: {{command: "
+                    "[a], deadline: \"{}\", expectedDuration: 2500000h, resources: {{cpu: 9P, memory: 7Ei, "
+                    "accelerators: {{A100: 9P}}}}}}}}",
+                    deadline)));
+  };
+  for (const auto* far : {"2150-01-01T00:00:01Z", "2200-01-01T00:00:00Z", "9999-01-01T00:00:00Z"}) {
+    const auto job = read(far);
+    ASSERT_TRUE(job) << job.error().to_string();
+    EXPECT_EQ(format_rfc3339(*job->spec.deadline), "2150-01-01T00:00:00Z") << far;
+  }
+  for (const auto* far : {"1969-12-31T23:59:59Z", "1700-01-01T00:00:00Z", "0001-01-01T00:00:00Z"}) {
+    const auto job = read(far);
+    ASSERT_TRUE(job) << job.error().to_string();
+    EXPECT_EQ(format_rfc3339(*job->spec.deadline), "1970-01-01T00:00:00Z") << far;
+    EXPECT_EQ(job->spec.expectedDuration, std::chrono::hours(876'000));
+    EXPECT_EQ(job->spec.resources.cpu.value, 1'000'000'000'000);
+    EXPECT_EQ(job->spec.resources.memory.value, std::int64_t(1) << 60);
+    EXPECT_EQ(job->spec.resources.accelerators.at("A100").value, 1'000'000'000'000);
+  }
 }
 
 TEST(Validation, looks_at_head_and_metadata_too) {

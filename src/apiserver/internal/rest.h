@@ -122,6 +122,7 @@ class Rest {
                                      std::vector<std::string> warnings);
   Task<Outcome<void>> admit(const Request& request, const Json* before, Json* after,
                             std::vector<std::string>& warnings);
+  // `before`: what is replaced, null for a new object.
   Outcome<void> check_fields(const Request& request, const Json* before, Json& object, std::string_view name,
                              std::vector<std::string>& warnings) const;
   Task<Outcome<Revision>> namespace_for_write(CallContext ctx, std::string ns, const Request& request,

@@ -31,6 +31,21 @@ TEST(Rest, a_created_object_has_what_the_server_keeps_and_its_defaults) {
   EXPECT_EQ(again.message(), "trainingjobs.neap.dev \"a\" already exists");
 }
 
+TEST(Rest, what_was_stored_before_a_bound_goes_on_and_gets_no_worse) {
+  World world;
+  auto stored = world.post(std::string(kJobs), job("old", R"(,"expectedDuration":"2h")")).text;
+  stored.replace(stored.find("\"2h\""), 4, "\"2500000h\"");
+  world.run([](World& w, std::string text) -> Task<void> {
+    EXPECT_TRUE(co_await w.store().put({}, "/registry/neap.dev/trainingjobs/default/old", std::move(text)));
+  }(world, stored));
+  EXPECT_EQ(world.merge(at("old") + "/status", R"({"status":{"phase":"Running"}})").status, 200);
+  EXPECT_EQ(world.merge(at("old"), R"({"metadata":{"labels":{"a":"b"}}})").status, 200);
+  const auto worse = world.merge(at("old"), R"({"spec":{"expectedDuration":"2600000h"}})");
+  EXPECT_EQ(worse.status, 422);
+  EXPECT_NE(worse.message().find("spec.expectedDuration: "), std::string::npos) << worse.message();
+  EXPECT_EQ(world.merge(at("old"), R"({"spec":{"expectedDuration":"3h"}})").status, 200);
+}
+
 TEST(Rest, generateName_gives_each_object_its_own_name) {
   World world;
   const auto body = R"({"metadata":{"generateName":"run-"},"spec":{"command":["x"]}})";

@@ -65,9 +65,10 @@ TEST(Quota, resources_are_those_of_jobs_that_have_not_ended) {
 
 TEST(Quota, what_is_too_much_to_count_is_refused_and_makes_no_room_for_the_rest) {
   World world;
-  ASSERT_EQ(world.post(core("resourcequotas"), quota(R"({"requests.cpu":"2"})")).status, 201);
+  const auto limits = quota(R"({"requests.cpu":"2","requests.memory":"2Gi"})");
+  ASSERT_EQ(world.post(core("resourcequotas"), limits).status, 201);
   const auto huge =
-      R"({"metadata":{"name":"huge"},"spec":{"command":["x"],"replicas":2,"resources":{"cpu":"9223372036854775"}}})";
+      R"({"metadata":{"name":"huge"},"spec":{"command":["x"],"replicas":100000,"resources":{"memory":"1Ei"}}})";
   EXPECT_EQ(world.post(std::string(kJobs), huge).status, 403);
   EXPECT_EQ(world.post(std::string(kJobs), job("b", 5)).status, 403);
 }

@@ -2,6 +2,7 @@
 
 #include "neap/base/json.h"
 #include "neap/base/quantity.h"
+#include "neap/base/saturate.h"
 #include "neap/base/sync.h"
 #include "neap/base/task_group.h"
 
@@ -161,10 +162,32 @@ TEST(Quantity, follows_the_kubernetes_grammar) {
     EXPECT_FALSE(parse_quantity(text, 1).has_value()) << text;
 }
 
+TEST(Saturate, sums_and_products_stay_at_the_end_of_the_range) {
+  constexpr auto kLeast = std::numeric_limits<std::int64_t>::min(),
+                 kMost = std::numeric_limits<std::int64_t>::max();
+  EXPECT_EQ(add_saturated(kMost, 1), kMost);
+  EXPECT_EQ(add_saturated(kLeast, -1), kLeast);
+  EXPECT_EQ(add_saturated(3, -5), -2);
+  EXPECT_EQ(subtract_saturated(kLeast, 1), kLeast);
+  EXPECT_EQ(subtract_saturated(kMost, -1), kMost);
+  EXPECT_EQ(multiply_saturated(std::int64_t(1) << 60, 100'000), kMost);
+  EXPECT_EQ(multiply_saturated(kLeast, 2), kLeast);
+  EXPECT_EQ(multiply_saturated(-3, -4), 12);
+  EXPECT_EQ(whole_within(1e300, 0, kMost), kMost);
+  EXPECT_EQ(whole_within(-1e300, kLeast, kMost), kLeast);
+  EXPECT_EQ(whole_within(std::nan(""), 7, 9), 7);
+  EXPECT_EQ(whole_within(8.9, 7, 9), 8);
+}
+
 TEST(Time, rfc3339_and_durations_round_trip) {
   EXPECT_EQ(format_rfc3339(*parse_rfc3339("2026-11-22T20:50:54.123456Z"), 6), "2026-11-22T20:50:54.123456Z");
   EXPECT_EQ(format_rfc3339(*parse_rfc3339("2026-11-22T22:50:54+02:00")), "2026-11-22T20:50:54Z");
   EXPECT_FALSE(parse_rfc3339("2026-13-01T00:00:00Z").has_value());
+  for (const auto* far : {"0001-01-01T00:00:00Z", "1899-12-31T23:59:59Z", "9999-12-31T23:59:59Z"}) {
+    ASSERT_FALSE(parse_rfc3339(far)) << far;
+    EXPECT_EQ(parse_rfc3339(far).error().reason, "time.range");
+  }
+  EXPECT_GT(*parse_rfc3339("2189-12-31T23:59:59Z") - *parse_rfc3339("1900-01-01T00:00:00Z"), Duration{0});
   EXPECT_EQ(*parse_duration("1h30m"), Duration(90min));
   EXPECT_EQ(*parse_duration("20ms"), Duration(20ms));
   EXPECT_FALSE(parse_duration("20").has_value());

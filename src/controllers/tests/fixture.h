@@ -40,11 +40,12 @@ struct FixedSpending final : Spending {
 
 class Cluster {
  public:
-  explicit Cluster(Options options = {})
+  // `kinds` outlive it; those of standard() refuse what the border refuses.
+  explicit Cluster(Options options = {}, const api::KindTable& kinds = api::KindTable::standard())
       : options_(std::move(options)),
         sim_(7),
         machine_(sim_.add_machine("server")),
-        client_(runtime()),
+        client_(runtime(), kinds),
         log_(sink_, runtime().clock()) {
     start();
   }

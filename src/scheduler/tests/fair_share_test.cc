@@ -55,6 +55,24 @@ std::vector<std::string> turns(ShareTree& tree, const std::vector<PendingWork>& 
   return out;
 }
 
+TEST(ShareTree, amounts_beyond_64_bits_are_refused_not_wrapped) {
+  constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+  ShareTree tree({}, gpus(100), {queue("all", "", 8), queue("a", "all", 4), queue("b", "all", 4)});
+  tree.charge("b", gpus(2));
+  EXPECT_EQ(tree.judge("a", {kMost, kMost, kMost}).admission, Admission::kNever);
+  tree.charge("b", {0, 0, kMost});
+  tree.charge("b", {0, 0, kMost});
+  EXPECT_FALSE(may_start(tree.judge("a", gpus(1)).admission));
+}
+
+TEST(AdmissionOrder, an_ageing_of_a_century_never_comes) {
+  auto slow = queue("q", "", 4);
+  slow.ageing = std::chrono::hours(876'000);
+  ShareTree tree({}, gpus(4), {slow});
+  EXPECT_THAT(turns(tree, {job("old", "q", 1, 0), job("urgent", "q", 1, 5, 1)}, 60),
+              ElementsAre("urgent", "old"));
+}
+
 TEST(ShareTree, a_queue_without_a_parent_has_its_quota_and_no_more) {
   ShareTree tree({}, gpus(100), {queue("alone", "", 4), queue("free", "", kUnstated)});
   EXPECT_EQ(tree.judge("alone", gpus(4)).admission, Admission::kWithinQuota);

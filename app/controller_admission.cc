@@ -24,9 +24,11 @@ std::string_view guarded_part(const apiserver::AdmissionRequest& request) {
   if (!is_allocation) return {};
   if (!request.before) return "an Allocation";
   if (!is_same(request.before, *request.after, {"spec"})) return "spec";
-  // They say whose it is and what goes with it.
   if (!is_same(request.before, *request.after, {"metadata", "ownerReferences"}))
     return "metadata.ownerReferences";
+  if (!is_same(request.before, *request.after, {"metadata", "finalizers"})) return "metadata.finalizers";
+  if (!is_same(request.before, *request.after, {"metadata", "labels", "team"})) return "the label team";
+  if (!is_same(request.before, *request.after, {"metadata", "labels", "model"})) return "the label model";
   return {};
 }
 

@@ -1,5 +1,7 @@
 #include "controller_admission.h"
 
+#include <fmt/format.h>
+
 #include "tests/admission_fixture.h"
 
 namespace neap::app {
@@ -34,6 +36,29 @@ TEST_F(ControllersOwn, a_phase_or_a_placement_is_forged_by_nobody_with_whatever_
   const auto said = admitted(admission_, {"neap.dev", "trainingjobs", "status", kPlaced, kPending, "root"});
   for (const auto* word : {"status of trainingjobs", "root", "\"override\"", "trainingjobs/status"})
     EXPECT_NE(said.error().message.find(word), std::string::npos) << said.error().message;
+}
+
+TEST_F(ControllersOwn, an_allocation_is_not_detached_pinned_or_billed_to_others) {
+  constexpr auto kStands =
+      R"({"metadata":{"labels":{"team":"vision","a":"b"},"finalizers":["neap.dev/x"],"ownerReferences":[{"uid":"1"}]},
+          "spec":{"node":"n1"}})";
+  const auto changed = [&](std::string_view metadata) {
+    return refusal({"neap.dev", "allocations", "",
+                    fmt::format(R"({{"metadata":{},"spec":{{"node":"n1"}}}})", metadata), kStands, "alice"});
+  };
+  constexpr std::string_view kOwner = R"("ownerReferences":[{"uid":"1"}])",
+                             kHeld = R"("finalizers":["neap.dev/x"])",
+                             kTeam = R"("labels":{"team":"vision"})";
+  EXPECT_EQ(changed(fmt::format("{{{},{},{}}}", kTeam, kHeld, kOwner)), "") << "other labels are free";
+  EXPECT_EQ(changed(fmt::format("{{{},{},{},\"annotations\":{{\"note\":\"x\"}}}}", kTeam, kHeld, kOwner)),
+            "");
+  for (const auto& refused :
+       {fmt::format("{{{},{}}}", kTeam, kHeld), fmt::format("{{{},{}}}", kTeam, kOwner),
+        fmt::format("{{{},{},\"finalizers\":[\"neap.dev/x\",\"me/forever\"]}}", kTeam, kOwner),
+        fmt::format("{{{},{}}}", kHeld, kOwner),
+        fmt::format("{{\"labels\":{{\"team\":\"other\"}},{},{}}}", kHeld, kOwner),
+        fmt::format("{{\"labels\":{{\"team\":\"vision\",\"model\":\"m\"}},{},{}}}", kHeld, kOwner)})
+    EXPECT_EQ(changed(refused), "controllers.own") << refused;
 }
 
 TEST_F(ControllersOwn, what_decides_nothing_and_who_decides_pass) {

@@ -11,6 +11,7 @@
 #include "internal/queueing.h"
 #include "internal/replicas.h"
 #include "internal/tide.h"
+#include "neap/base/saturate.h"
 
 namespace neap::controllers {
 namespace {
@@ -20,8 +21,9 @@ using api::InferenceService;
 using api::ReplicaLoan;
 using api::TrainingJob;
 
-// Waiting jobs that are asked, in one tick, whether they fit on what could be lent.
-constexpr std::size_t kTriedMax = 8;
+// Waiting jobs that are asked, in one tick, whether they fit on what could be lent: the first in order, and
+// of the others those whose turn it is.
+constexpr std::size_t kFirstMax = 4, kInTurnMax = 4;
 // A job and the loan to it are written one after the other and seen in any order.
 constexpr Duration kSettles = 30s;
 
@@ -40,13 +42,12 @@ client::ResourcePath history_path(const std::string& project, std::string name) 
           .name = std::move(name),
           .subresource = {}};
 }
-std::string history_name(const InferenceService& service) { return "neap-tide-" + service.metadata.name; }
 // Keys of a ConfigMap are letters, digits and -._
 std::string history_key(const std::string& site) { return site == kAnySite ? "_any" : site; }
 
 Task<Status> read_history(const Pass& pass, const InferenceService& service, TideTable::Service& table) {
-  auto got =
-      co_await pass.client.get(pass.ctx, history_path(service.metadata.namespace_, history_name(service)));
+  auto got = co_await pass.client.get(
+      pass.ctx, history_path(service.metadata.namespace_, tide_history_name(service.metadata.name)));
   if (!got && got.error().code != Code::kNotFound) co_return fail(std::move(got).error());
   table.is_read = true;
   if (!got) co_return ok();
@@ -66,7 +67,7 @@ Task<Status> write_history(const Pass& pass, const InferenceService& service,
   const auto& ns = service.metadata.namespace_;
   JsonObject patch;
   patch["data"] = data;
-  auto done = co_await pass.client.patch(pass.ctx, history_path(ns, history_name(service)),
+  auto done = co_await pass.client.patch(pass.ctx, history_path(ns, tide_history_name(service.metadata.name)),
                                          client::PatchType::kMerge, Json(std::move(patch)), {});
   if (done) co_return ok();
   if (done.error().code != Code::kNotFound) co_return fail(std::move(done).error());
@@ -79,8 +80,9 @@ Task<Status> write_history(const Pass& pass, const InferenceService& service,
                               {"controller", true},
                               {"blockOwnerDeletion", true}});
   JsonObject object{{"apiVersion", "v1"}, {"kind", "ConfigMap"}};
-  object["metadata"] =
-      JsonObject{{"name", history_name(service)}, {"namespace", ns}, {"ownerReferences", std::move(owners)}};
+  object["metadata"] = JsonObject{{"name", tide_history_name(service.metadata.name)},
+                                  {"namespace", ns},
+                                  {"ownerReferences", std::move(owners)}};
   object["data"] = std::move(data);
   auto made = co_await pass.client.create(pass.ctx, history_path(ns, {}), Json(std::move(object)), {});
   co_return made ? ok() : tolerate_races(fail(std::move(made).error()));
@@ -330,7 +332,11 @@ class Lender {
 
  private:
   void add(Standing standing);
-  std::vector<const TrainingJob*> waiting_jobs() const;
+  struct Asked {
+    const TrainingJob* job = nullptr;
+    std::optional<WaitingRank> in_turn;  // absent: it is among the first
+  };
+  std::vector<Asked> jobs_to_ask() const;
   std::optional<Offer> offer_to(const TrainingJob& job) const;
   bool has_quota(const TrainingJob& job, const Offer& offer) const;
   Task<Status> carry_out(const TrainingJob& job, Offer offer) const;
@@ -357,21 +363,27 @@ void Lender::add(Standing standing) {
   terms_.push_back(std::move(terms));
 }
 
-// Those that could end again when asked, the highest priority and then the longest waiting first.
-std::vector<const TrainingJob*> Lender::waiting_jobs() const {
-  std::vector<std::tuple<int, WallTime, const TrainingJob*>> order;
+// Of those that could end again when asked.
+std::vector<Lender::Asked> Lender::jobs_to_ask() const {
+  std::map<WaitingRank, const TrainingJob*> waiting;
   for (const auto& [key, job] : pass_.state.all<TrainingJob>())
     if (asks_for_place(pass_, job) && !nomination_of(job) && !job.status.message.empty() &&
         job.spec.interruption != api::InterruptionClass::kNever)
-      order.emplace_back(-priority_of(pass_.state, job.spec.priorityClass).value,
-                         job.metadata.creationTimestamp.value_or(WallTime{}), &job);
-  std::ranges::sort(order, [](const auto& a, const auto& b) {
-    return std::tuple(std::get<0>(a), std::get<1>(a), key_of(*std::get<2>(a))) <
-           std::tuple(std::get<0>(b), std::get<1>(b), key_of(*std::get<2>(b)));
-  });
-  std::vector<const TrainingJob*> out;
-  for (const auto& [priority, since, job] : order)
-    if (out.size() < kTriedMax) out.push_back(job);
+      waiting.emplace(WaitingRank{.below_top = -priority_of(pass_.state, job.spec.priorityClass).value,
+                                  .since = job.metadata.creationTimestamp.value_or(WallTime{}),
+                                  .job = key},
+                      &job);
+  std::vector<Asked> out;
+  while (!waiting.empty() && out.size() < kFirstMax) {
+    const auto first = waiting.extract(waiting.begin());
+    out.push_back({.job = first.mapped(), .in_turn = {}});
+  }
+  const auto& before = pass_.tide->asked;
+  auto next = before ? waiting.upper_bound(*before) : waiting.begin();
+  for (auto left = std::min(kInTurnMax, waiting.size()); left > 0; --left, ++next) {
+    if (next == waiting.end()) next = waiting.begin();
+    out.push_back({.job = next->second, .in_turn = next->first});
+  }
   return out;
 }
 
@@ -435,7 +447,7 @@ bool Lender::has_quota(const TrainingJob& job, const Offer& offer) const {
       tree.release(queue_of(pass_.state, *service), amounts_of(tree, service->spec.resources));
   }
   auto amounts = amounts_of(tree, job.spec.resources);
-  for (auto& amount : amounts) amount *= job.spec.replicas;
+  for (auto& amount : amounts) amount = multiply_saturated(amount, job.spec.replicas);
   return scheduler::may_start(tree.judge(queue, amounts).admission);
 }
 
@@ -473,7 +485,8 @@ Task<Status> Lender::carry_out(const TrainingJob& job, Offer offer) const {
 }
 
 Task<Status> Lender::lend() {
-  for (const auto* job : waiting_jobs()) {
+  for (auto& [job, in_turn] : jobs_to_ask()) {
+    if (in_turn) pass_.tide->asked = std::move(in_turn);
     auto offer = offer_to(*job);
     if (offer && has_quota(*job, *offer)) co_return co_await carry_out(*job, *std::move(offer));
   }

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -20,6 +22,16 @@ WallTime step_of(WallTime at) {
 }
 
 }  // namespace
+
+std::string tide_history_name(const std::string& service) {
+  constexpr std::string_view kPrefix = "neap-tide-";
+  constexpr std::size_t kNameMax = 253, kHashDigits = 16;
+  if (kPrefix.size() + service.size() <= kNameMax) return fmt::format("{}{}", kPrefix, service);
+  auto begin = service.substr(0, kNameMax - kPrefix.size() - kHashDigits - 1);
+  // A part of a name ends with a letter or digit.
+  while (begin.ends_with('.') || begin.ends_with('-')) begin.pop_back();
+  return fmt::format("{}{}-{}", kPrefix, begin, crypto::sha256(service).hex().substr(0, kHashDigits));
+}
 
 bool PlaceDemand::observe(WallTime now, double replicas) {
   in_use_ = std::clamp(replicas, 0.0, kDemandMax);

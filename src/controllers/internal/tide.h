@@ -10,6 +10,8 @@
 //    place is nominated for the replica, and the job drains like any other victim.
 // 4. Nothing is lent before two full days of demand are known, below a place's minReplicas, or during a
 //    rollout.
+// 5. In a tick few waiting jobs are asked whether a loan would do for them: the first in order always, and as
+//    many of the others in turn, so that none waits behind those that no loan is for.
 #pragma once
 
 #include <map>
@@ -46,6 +48,14 @@ class PlaceDemand {
   std::optional<scheduler::DemandForecast> forecast_;
 };
 
+// In which order waiting jobs are asked: the highest priority first, then the oldest.
+struct WaitingRank {
+  int below_top = 0;  // the priority, negated
+  WallTime since;
+  ObjectKey job;
+  friend auto operator<=>(const WaitingRank&, const WaitingRank&) = default;
+};
+
 // Kept by the leader from pass to pass; belongs to the loop's executor.
 struct TideTable {
   struct Service {
@@ -53,6 +63,12 @@ struct TideTable {
     std::map<std::string, PlaceDemand> places;  // by the place's site, as the spec names it
   };
   std::map<ObjectKey, Service> services;
+  // The last waiting job that was asked, beside the first in order, whether a loan would do for it.
+  std::optional<WaitingRank> asked;
 };
+
+// Of the ConfigMap that keeps a service's demand; of a service whose name leaves no room, shortened, with a
+// hash of the whole.
+std::string tide_history_name(const std::string& service);
 
 }  // namespace neap::controllers

@@ -1,6 +1,7 @@
 // The tide over simulated days: a job works at night on what a service does not need, and the service never
 // has less than it needs.
 #include <cmath>
+#include <set>
 
 #include "internal/tide.h"
 #include "neap/scheduler/plan.h"
@@ -225,6 +226,41 @@ TEST_F(TideTest, a_job_works_at_night_on_lent_accelerators_and_is_gone_before_th
   EXPECT_EQ(events("Lends").size(), nights);
   EXPECT_FALSE(events("TakesBack").empty());
   EXPECT_EQ(events("RunsOnLoan").size(), nights);
+}
+
+TEST_F(TideTest, a_job_that_fits_gets_its_loan_however_many_before_it_fit_nothing) {
+  pass_until(days(2) + hours(1));
+  for (int i = 0; i < 11; ++i) {
+    auto misfit = cluster.job(fmt::format("misfit-{:02}", i), 1, 1);
+    misfit.spec.resources.accelerators["H200"] = MilliAccelerators{1000};
+    cluster.create(misfit);
+  }
+  cluster.pass(minutes(1));
+  auto asked = cluster.job("night", 3, 1);
+  asked.spec.resources.accelerators["A100"] = MilliAccelerators{1000};
+  cluster.create(asked);
+  pass_time(minutes(30));
+  EXPECT_EQ(working(), 3) << job().status.message << to_text(service().status.explanation);
+  ASSERT_FALSE(service().status.loans.empty());
+  EXPECT_EQ(service().status.loans[0].job, "default/night");
+}
+
+TEST(TideHistory, has_a_name_of_its_own_however_long_the_service_s_is) {
+  EXPECT_EQ(tide_history_name("inspect"), "neap-tide-inspect");
+  EXPECT_EQ(tide_history_name(std::string(243, 'a')), "neap-tide-" + std::string(243, 'a'));
+  std::set<std::string> seen;
+  for (const auto& name : {std::string(253, 'a'), std::string(252, 'a') + "b", std::string(244, 'a'),
+                           std::string(225, 'a') + "." + std::string(27, 'b'),
+                           std::string(224, 'a') + "-." + std::string(27, 'b'),
+                           std::string(226, 'a') + ".c" + std::string(25, 'd')}) {
+    const auto given = tide_history_name(name);
+    EXPECT_LE(given.size(), 253u);
+    EXPECT_EQ(given, tide_history_name(name));
+    EXPECT_TRUE(seen.insert(given).second) << given;
+    Json map{{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"metadata", {{"name", given}}}};
+    EXPECT_EQ(api::to_sentences(api::KindTable::standard().find("", "v1", "configmaps")->validate(map)), "")
+        << given;
+  }
 }
 
 TEST_F(TideTest, what_must_not_be_interrupted_gets_nothing_on_loan) {

@@ -229,7 +229,9 @@ Task<void> WatchHub::load(Revision now) {
 // A store that is away comes back. What it forgot, or what it holds under a key that is on its way here, may
 // be another matter soon.
 Task<Status> WatchHub::wait_to_retry(const Error& error, int& attempts) {
-  const bool may_pass = error.code == Code::kUnavailable || error.code == Code::kOutOfRange;
+  // A store with a full queue is busy; an answer that is too large stays so.
+  const bool is_busy = error.code == Code::kResourceExhausted && !error.reason.ends_with("too_large");
+  const bool may_pass = error.code == Code::kUnavailable || error.code == Code::kOutOfRange || is_busy;
   if (!may_pass || (error.code == Code::kOutOfRange && ++attempts > kAttempts)) co_return fail(error);
   co_return co_await sleep_for(executor_, tasks_.context(), kRetryAfter);
 }

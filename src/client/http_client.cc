@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "neap/api/codec.h"
 
@@ -57,6 +58,32 @@ std::string warning_text(std::string_view value) {
     out += std::uint8_t(value[i]) < 0x20 || value[i] == 0x7f ? ' ' : value[i];
   }
   return out;
+}
+
+// A busy server is asked so often again; longer than this it is not waited for in one call.
+constexpr int kBusyMax = 8;
+constexpr Duration kBusyWaitMax = 30s;
+
+// How long a server that has begun nothing asks to be left alone: RFC 9110, 10.2.3, in seconds (as a date it
+// is never sent with 429 by what Neap calls). Absent: it does not say.
+std::optional<Duration> busy_for(int status, const io::Headers& headers) {
+  if (status != 429) return {};
+  const auto text = headers.get("Retry-After");
+  int seconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error != std::errc() || end != text.data() + text.size() || seconds < 0) return {};
+  return std::chrono::seconds(seconds);
+}
+
+// Waits as long as was asked, and up to a quarter longer, so that those who were sent away together do not
+// come back together. False where the call ends before that, or waited often enough.
+Task<bool> wait_while_busy(io::Runtime& runtime, const CallContext& ctx, std::optional<Duration> asked,
+                           int& waits) {
+  if (!asked || *asked > kBusyWaitMax || ++waits > kBusyMax) co_return false;
+  const auto wait =
+      *asked + Duration(std::int64_t(runtime.random().below(std::uint64_t(asked->count() / 4 + 1))));
+  if (ctx.deadline && runtime.executor().now() + wait >= *ctx.deadline) co_return false;
+  co_return (co_await sleep_for(runtime.executor(), ctx, wait)).has_value();
 }
 
 // Reads a stream of JSON objects, one a line.
@@ -175,7 +202,13 @@ Task<Result<std::unique_ptr<io::HttpResponseStream>>> HttpResourceClient::open(C
 Task<Result<Json>> HttpResourceClient::call(CallContext ctx, io::HttpRequest message) {
   const std::string what = message.method + " " + message.target.substr(0, message.target.find('?'));
   const auto bytes_max = options_.reply_bytes_max;
-  auto reply = co_await raw(std::move(ctx), std::move(message));
+  if (!ctx.deadline) ctx = ctx.with_deadline(runtime_.executor().now() + options_.call_timeout);
+  auto& runtime = runtime_;
+  const auto http = http_;  // lives as long as the call, whatever becomes of this
+  auto reply = co_await http->call(ctx, message);
+  for (int waits = 0;
+       reply && co_await wait_while_busy(runtime, ctx, busy_for(reply->status, reply->headers), waits);)
+    reply = co_await http->call(ctx, message);
   if (!reply) co_return fail(std::move(reply).error(), what);
   if (reply->status >= 400) co_return fail(error_of_reply(reply->status, reply->body), what);
   if (options_.on_warning)
@@ -250,7 +283,14 @@ Task<Result<std::unique_ptr<WatchStream>>> HttpResourceClient::watch(CallContext
   const auto http = http_;
   const auto event_bytes_max = options_.event_bytes_max;
   const auto bytes_max = options_.reply_bytes_max;
-  NEAP_CO_TRY(auto reply, co_await http->open(ctx, request("GET", target_of(path) + query.text())));
+  const auto message = request("GET", target_of(path) + query.text());
+  auto& runtime = runtime_;
+  NEAP_CO_TRY(auto reply, co_await http->open(ctx, message));
+  for (int waits = 0;
+       co_await wait_while_busy(runtime, ctx, busy_for(reply->status(), reply->headers()), waits);) {
+    NEAP_CO_TRY(auto again, co_await http->open(ctx, message));
+    reply = std::move(again);
+  }
   if (reply->status() >= 400) {
     auto body = co_await reply->body().read_all(ctx, bytes_max);
     co_return std::unexpected(error_of_reply(reply->status(), body ? *body : std::string()));

@@ -18,6 +18,11 @@ class GatedStore final : public store::Store {
     pages_left_ = -1;
     changed_.notify_all();
   }
+  // The next pages of everything are refused so often.
+  void refuse_pages(int count, Error why) {
+    refusals_left_ = count;
+    refusal_ = std::move(why);
+  }
   // States of the past cannot be listed any more.
   void forget_past() { is_past_forgotten_ = true; }
 
@@ -29,6 +34,10 @@ class GatedStore final : public store::Store {
     const bool is_page = prefix == kRegistry;
     if (is_past_forgotten_ && options.revision != Revision{} && !is_page)
       co_return fail(Code::kOutOfRange, "store.revision.compacted", "forgotten");
+    if (is_page && refusals_left_ > 0) {
+      --refusals_left_;
+      co_return std::unexpected(refusal_);
+    }
     while (is_page && pages_left_ == 0) NEAP_CO_TRY_VOID(co_await changed_.wait(ctx, changed_.generation()));
     if (is_page && pages_left_ > 0) --pages_left_;
     co_return co_await inner_.list(std::move(ctx), std::move(prefix), std::move(options));
@@ -47,6 +56,8 @@ class GatedStore final : public store::Store {
   store::Store& inner_;
   Notifier changed_;
   int pages_left_ = -1;  // below 0: no end
+  int refusals_left_ = 0;
+  Error refusal_;
   bool is_past_forgotten_ = false;
 };
 

@@ -3,6 +3,7 @@
 #include "internal/watch_hub.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "neap/io/sim_runtime.h"
@@ -93,6 +94,23 @@ class WatchHubTest : public testing::Test {
   Model seen_;  // what observers were told
   std::vector<std::string> failures_;
 };
+
+TEST_F(WatchHubTest, waits_for_a_busy_store_and_not_for_an_answer_that_is_too_large) {
+  for (int i = 0; i < 20; ++i) put(i, i);
+  store_.refuse_pages(30, Error{Code::kResourceExhausted, "store.queue.full", "busy", {}});
+  begin();
+  settle(1s);
+  EXPECT_FALSE(hub_->is_whole());
+  settle(1min);
+  EXPECT_TRUE(hub_->is_whole());
+  EXPECT_THAT(failures_, testing::IsEmpty());
+  EXPECT_EQ(known(), stored());
+  end();
+  store_.refuse_pages(1, Error{Code::kResourceExhausted, "http.body.too_large", "too large", {}});
+  begin();
+  settle(1min);
+  EXPECT_THAT(failures_, testing::ElementsAre("http.body.too_large"));
+}
 
 TEST_F(WatchHubTest, a_change_of_what_was_not_read_yet_is_told_with_the_state_before_it) {
   for (int i = 0; i < 1200; ++i) put(i, i);

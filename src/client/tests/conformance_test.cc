@@ -41,6 +41,97 @@ class SimHttpWorld : public ClientWorld {
   HttpResourceClient client_;
 };
 
+// A server that is busy at first: it sends so many calls away with 429.
+class BusyWorld {
+ public:
+  BusyWorld(int busy, std::string retry_after)
+      : busy_(busy),
+        retry_after_(std::move(retry_after)),
+        server_machine_(sim_.world().add_machine("server")),
+        fake_(server_machine_.runtime()),
+        inner_(fake_.handler()),
+        server_(server_machine_.runtime(),
+                server_machine_.runtime().network().listen({"server", 8080, {}}).value(), {},
+                [this](io::HttpExchange& x) { return answer(*this, x); }),
+        client_(sim_.runtime(), {"server", 8080, {}}, {}, "secret") {
+    server_.start();
+  }
+  ~BusyWorld() { server_.abandon(); }
+  // The code of the answer to a list and how long it took; then the same of a watch.
+  struct Answer {
+    std::optional<Code> error;
+    Duration took{};
+  };
+  Answer list() {
+    Answer out;
+    sim_.run([](BusyWorld& self, Answer& answer) -> Task<void> {
+      const auto begin = self.sim_.runtime().executor().now();
+      const auto got = co_await self.client_.list({}, kMaps, {});
+      answer = {got ? std::optional<Code>() : got.error().code, self.sim_.runtime().executor().now() - begin};
+    }(*this, out));
+    return out;
+  }
+  Answer watch() {
+    Answer out;
+    sim_.run([](BusyWorld& self, Answer& answer) -> Task<void> {
+      const auto all = co_await self.fake_.list({}, kMaps, {});
+      EXPECT_TRUE(all);
+      const std::string version(get_string(all->at("metadata"), "resourceVersion"));
+      const auto begin = self.sim_.runtime().executor().now();
+      const auto got = co_await self.client_.watch({}, kMaps, {}, version);
+      answer = {got ? std::optional<Code>() : got.error().code, self.sim_.runtime().executor().now() - begin};
+    }(*this, out));
+    return out;
+  }
+  int calls() const { return calls_; }
+
+ private:
+  static inline const ResourcePath kMaps{
+      .group = "", .version = "v1", .plural = "configmaps", .namespace_ = "a"};
+  static Task<void> answer(BusyWorld& self, io::HttpExchange& x) {
+    ++self.calls_;
+    if (self.calls_ > self.busy_) {
+      co_await self.inner_(x);
+      co_return;
+    }
+    io::HttpResponse response;
+    response.status = 429;
+    if (!self.retry_after_.empty()) response.headers.set("Retry-After", self.retry_after_);
+    co_await x.reply(std::move(response));
+  }
+  int busy_, calls_ = 0;
+  std::string retry_after_;
+  SimRun sim_;
+  io::SimMachine& server_machine_;
+  FakeResourceClient fake_;
+  io::HttpHandler inner_;
+  io::HttpServer server_;
+  HttpResourceClient client_;
+};
+
+TEST(HttpResourceClient, a_busy_server_is_asked_again_when_it_said) {
+  BusyWorld world(2, "3");
+  const auto answer = world.list();
+  EXPECT_EQ(answer.error, std::nullopt);
+  EXPECT_EQ(world.calls(), 3);
+  EXPECT_GE(answer.took, 6s) << "not before it said";
+  BusyWorld watched(1, "2");
+  const auto begun = watched.watch();
+  EXPECT_EQ(begun.error, std::nullopt);
+  EXPECT_GE(begun.took, 2s);
+}
+
+TEST(HttpResourceClient, a_server_that_stays_busy_or_says_nothing_ends_the_call) {
+  BusyWorld always(1000, "1");
+  EXPECT_EQ(always.list().error, Code::kResourceExhausted);
+  EXPECT_EQ(always.calls(), 9) << "eight waits";
+  for (const auto* said : {"", "soon", "-1", "3600", "99999999999999999999"}) {
+    BusyWorld world(1, said);
+    EXPECT_EQ(world.list().error, Code::kResourceExhausted) << said;
+    EXPECT_EQ(world.calls(), 1) << said;
+  }
+}
+
 // The same through the kernel.
 class RealHttpWorld : public ClientWorld {
  public:

@@ -1,7 +1,10 @@
 // HttpResourceClient: the API over HTTP/1.1 and JSON, as kubectl speaks it.
 //
 // Runs on the runtime's executor. Errors carry the code and reason of the server's Status; what the
-// transport could not do is kUnavailable or kDeadlineExceeded. Watch streams may outlive the client.
+// transport could not do is kUnavailable or kDeadlineExceeded. A server that answers 429 with Retry-After is
+// asked again after that time, as long as the call lasts, eight times at most and not where it asks for more
+// than 30 s; then, and without that header, the call ends with kResourceExhausted. Watch streams may outlive
+// the client.
 #pragma once
 
 #include <functional>

@@ -21,8 +21,6 @@ using scheduler::Guard;
 constexpr std::chrono::seconds kStartUp = std::chrono::minutes(2);
 // Work that a reclaim repeats until a run has shown how long a step takes.
 constexpr double kIntervalUnseen_s = 600;
-// A new leader reads so much of what sites remember.
-constexpr std::int64_t kReplayTicksMax = 20'000;
 // A table of so many cells takes up to 2.3 MB; of more jobs than that none is kept from look to look.
 constexpr std::size_t kCellsMax = 8'000, kPlannersMax = 64;
 // A look decides twice over all nodes: the others follow in the next passes.
@@ -41,13 +39,6 @@ bool is_governed(const api::TrainingJob& job) {
 bool may_come(Guard guard) {
   return guard == Guard::kNodeNotReady || guard == Guard::kNodeReclaimed || guard == Guard::kGang ||
          guard == Guard::kTopology || (guard >= Guard::kFitCores && guard <= Guard::kFitAccelerators);
-}
-
-bool was_available(const api::Site& site, WallTime at) {
-  bool out = false;
-  for (const auto& spell : site.status.spotSpells)
-    if (spell.since && *spell.since <= at) out = spell.available;
-  return out;
 }
 
 // Of the whole gang, in units of the book; absent where no price is known.
@@ -158,30 +149,14 @@ struct DeadlineChoices::Worlds {
 };
 
 void DeadlineChoices::observe(const Pass& pass) {
-  const auto now = std::chrono::floor<std::chrono::seconds>(pass.wall());
-  std::vector<std::string> zones;
-  std::optional<WallTime> first;
-  for (const auto& [key, site] : pass.state.all<api::Site>()) {
-    if (site.status.spotSpells.empty()) continue;
-    zones.push_back(key.name);
-    const auto since = site.status.spotSpells.front().since.value_or(now);
-    first = std::min(first.value_or(since), since);
-  }
-  const auto tick = std::chrono::duration_cast<WallTime::duration>(pass.options.plan_tick);
-  if (!history_ || zones != zones_) {
-    zones_ = std::move(zones);
-    history_.emplace(zones_.size());
-    for (auto& [key, entry] : entries_) entry.planner.reset();  // their tables are of other zones
-    observed_ = std::max(first.value_or(now), now - kReplayTicksMax * tick) - tick;
-  }
-  std::vector<scheduler::ZoneOffer> offers(zones_.size());
-  for (; !zones_.empty() && observed_ + tick <= now; observed_ += tick) {
-    for (std::size_t i = 0; i < zones_.size(); ++i) {
-      const auto* site = pass.state.find<api::Site>("", zones_[i]);
-      offers[i] = {.is_available = site && was_available(*site, observed_ + tick), .price = 1};
-    }
-    history_->observe(offers);
-  }
+  std::vector<SpotRecord::Zone> zones;
+  for (const auto& [key, site] : pass.state.all<api::Site>())
+    if (!site.status.spotSpells.empty())
+      zones.push_back({.site = key.name, .spells = &site.status.spotSpells});
+  const bool is_new =
+      spot_.observe(zones, pass.options.plan_tick, std::chrono::floor<std::chrono::seconds>(pass.wall()));
+  if (!is_new) return;
+  for (auto& [key, entry] : entries_) entry.planner.reset();  // their tables are of other zones
 }
 
 std::optional<DeadlineChoice> DeadlineChoices::choose(const Pass& pass, const api::TrainingJob& job,
@@ -204,14 +179,15 @@ std::optional<DeadlineChoice> DeadlineChoices::choose(const Pass& pass, const ap
   const auto& prices = world->safe.prices;
   auto terms = terms_of(pass, job);
 
+  const auto& zones = spot_.zones();
   const auto spot = ask(world->spot);
-  std::vector<scheduler::ZoneOffer> offers(zones_.size());
+  std::vector<scheduler::ZoneOffer> offers(zones.size());
   double cheapest = 0;
-  for (std::size_t i = 0; i < zones_.size(); ++i) {
-    const auto reason = std::ranges::find(spot.sites, zones_[i], &scheduler::SiteReason::site);
-    const auto price = hourly(prices, *request, zones_[i], finops::CapacityType::kSpot);
+  for (std::size_t i = 0; i < zones.size(); ++i) {
+    const auto reason = std::ranges::find(spot.sites, zones[i], &scheduler::SiteReason::site);
+    const auto price = hourly(prices, *request, zones[i], finops::CapacityType::kSpot);
     if (reason == spot.sites.end() || !price || *price <= 0) continue;
-    const bool is_held = on_spot && job.status.site == zones_[i];
+    const bool is_held = on_spot && job.status.site == zones[i];
     if (is_held) terms.progress.held = Capacity::spot(i);
     if (!is_held && reason->refusal && !may_come(reason->refusal->guard)) continue;
     offers[i] = {.is_available = is_held || !reason->refusal, .price = *price};
@@ -252,7 +228,7 @@ std::optional<DeadlineChoice> DeadlineChoices::choose(const Pass& pass, const ap
     entry.planner = std::make_unique<scheduler::DeadlinePlanner>(
         terms.job, scheduler::DeadlinePlanner::Options{.cells_max = kCellsMax});
   }
-  const auto chosen = entry.planner->decide(terms.progress, offers, *history_);
+  const auto chosen = entry.planner->decide(terms.progress, offers, spot_.history());
   if (entries_.size() > kPlannersMax) entry.planner.reset();
   const auto saved = job.status.checkpoint.phase == "Durable" ? job.status.checkpoint.step : -1;
   const bool has_new_checkpoint = entry.checkpoint != -2 && saved > entry.checkpoint;
@@ -261,7 +237,7 @@ std::optional<DeadlineChoice> DeadlineChoices::choose(const Pass& pass, const ap
   DeadlineChoice out;
   if (chosen.is_spot()) {
     out.kind = Kind::kSpot;
-    out.site = zones_[chosen.zone];
+    out.site = zones[chosen.zone];
     out.why = fmt::format(
         "spot at {}, at {:.0f} % of the price of on-demand; were it taken away and none came back, on-demand "
         "from {} at the latest keeps the deadline {}",

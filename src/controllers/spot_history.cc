@@ -40,6 +40,47 @@ void record_spot_spell(bool is_available, std::vector<api::SpotSpell>& history, 
   forget_old(history, kSpellsMax, now);
 }
 
+bool SpotRecord::Seen::look(bool is_available_now, WallTime at) {
+  if (is_available_now == is_available) return is_available;
+  std::erase_if(changes, [&](WallTime change) { return change + std::chrono::days(1) <= at; });
+  if (changes.size() >= kChangesPerDayMax) return is_available;
+  changes.push_back(at);
+  return is_available = is_available_now;
+}
+
+bool SpotRecord::observe(const std::vector<Zone>& zones, Duration tick, WallTime now) {
+  const auto count = std::int64_t(zones.size());
+  const bool is_new = !history_ || !std::ranges::equal(zones, names_, {}, &Zone::site);
+  if (is_new) {
+    names_.clear();
+    auto first = now;
+    for (const auto& zone : zones) {
+      names_.push_back(zone.site);
+      first = std::min(first, zone.spells->front().since.value_or(now));
+    }
+    seen_.assign(zones.size(), {});
+    history_.emplace(zones.size());
+    const auto ticks = std::clamp<std::int64_t>(kLooksMax / std::max<std::int64_t>(1, count), 1, kTicksMax);
+    observed_ = std::max<WallTime>(first, now - ticks * tick) - tick;
+    looks_ = 0;
+  }
+  // What a leader remembers of a site may have been forgotten at its front meanwhile.
+  for (auto& seen : seen_) seen.next = 0;
+  std::vector<scheduler::ZoneOffer> offers(zones.size());
+  for (; count > 0 && observed_ + tick <= now; observed_ += tick) {
+    const auto at = observed_ + tick;
+    for (std::size_t i = 0; i < zones.size(); ++i) {
+      const auto& spells = *zones[i].spells;
+      auto& next = seen_[i].next;
+      while (next < spells.size() && (!spells[next].since || *spells[next].since <= at)) ++next;
+      offers[i] = {.is_available = seen_[i].look(next > 0 && spells[next - 1].available, at), .price = 1};
+    }
+    history_->observe(offers);
+    looks_ += count;
+  }
+  return is_new;
+}
+
 double spot_price_to_median(const std::vector<api::SpotPrice>& history, WallTime now) {
   struct Held {
     std::int64_t price;

@@ -7,7 +7,8 @@
 // 2. Where that has no room, anything that has is taken: a deadline is never waited away.
 // 3. A running job leaves on-demand for spot only after a new durable checkpoint; it leaves spot for the
 //    deadline's sake at once, as for an interruption.
-// 4. What is known of spot capacity comes from Site.status.spotSpells alone, so a new leader knows it too.
+// 4. What is known of spot capacity comes from Site.status.spotSpells alone, so a new leader knows it too
+//    (SpotRecord, which says how much of it is read again).
 // Belongs to the loop's executor.
 #pragma once
 
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "internal/reconciler.h"
+#include "internal/spot_history.h"
 #include "neap/scheduler/deadline_planner.h"
 #include "neap/scheduler/scheduler.h"
 
@@ -56,9 +58,7 @@ class DeadlineChoices {
                                        Entry& entry);
 
   std::map<ObjectKey, Entry> entries_;
-  std::vector<std::string> zones_;  // sites, by name
-  std::optional<scheduler::SpotHistory> history_;
-  WallTime observed_{};
+  SpotRecord spot_;
 };
 
 // Work done that a run which begins now need not do again, or that the run under way has done, in seconds of

@@ -33,6 +33,7 @@ std::string sign_forwarded(const crypto::PrivateKey& key, const ForwardedClaim& 
                                  {"method", claim.method},
                                  {"target", claim.target},
                                  {"to", claim.to},
+                                 {"life", claim.life},
                                  {"nonce", claim.nonce},
                                  {"at", format_rfc3339(claim.at, 3)}});
   return crypto::to_base64url(text) + "." + crypto::to_base64url(key.sign(signed_text(text)));
@@ -46,8 +47,7 @@ void ForwardedClaimDesk::forget_old(WallTime now) {
 }
 
 Result<auth::Identity> ForwardedClaimDesk::take(std::string_view header, std::string_view method,
-                                                std::string_view target, std::string_view own_address,
-                                                WallTime now) {
+                                                std::string_view target, Own own, WallTime now) {
   const auto dot = header.find('.');
   if (dot == std::string_view::npos) return refuse("is not signed");
   const auto text = crypto::from_base64url(header.substr(0, dot));
@@ -57,9 +57,14 @@ Result<auth::Identity> ForwardedClaimDesk::take(std::string_view header, std::st
   NEAP_TRY(const auto claim, parse_json(*text));
   if (get_string(claim, "target") != target || get_string(claim, "method") != method)
     return refuse("was signed for another one");
-  if (get_string(claim, "to").empty() || get_string(claim, "to") != own_address)
+  if (get_string(claim, "to").empty() || get_string(claim, "to") != own.address)
     return refuse(fmt::format("was signed for the server at {}, and this one is at {}",
-                              get_string(claim, "to"), own_address));
+                              get_string(claim, "to"), own.address));
+  // The client may keep its credentials: nothing is wrong with them.
+  if (own.life.empty() || get_string(claim, "life") != own.life)
+    return fail(Code::kUnavailable, "server.forwarded.restarted",
+                "this server started anew after another one had handed this request over; make the request "
+                "anew");
   const auto at = parse_rfc3339(get_string(claim, "at"));
   if (!at) return refuse("does not say when it was signed");
   if (const auto apart = *at > now ? *at - now : now - *at; apart > kSkewMax)

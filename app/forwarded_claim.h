@@ -3,7 +3,10 @@
 //
 // 1. The signed text begins with a prefix of its own (kPrefix): nothing else that the key signs can be taken
 //    for a claim, nor a claim for anything else.
-// 2. A claim is for one method and target at one server, and is taken once.
+// 2. A claim is for one method and target at one server, and is taken once. It is for one life of that
+// server:
+//    one that has started anew knows no used claims of before, and takes none. Its own start would not tell
+//    them apart, as the clocks of two servers differ.
 // 3. The clocks of two servers may differ by kSkewMax; beyond that the refusal says so.
 // Belongs to one executor.
 #pragma once
@@ -22,6 +25,7 @@ struct ForwardedClaim {
   auth::Identity who;
   std::string method, target;
   std::string to;     // HOST:PORT of the server it is for
+  std::string life;   // which that server was given when it started
   std::string nonce;  // no other claim has it
   WallTime at{};
 };
@@ -35,11 +39,15 @@ class ForwardedClaimDesk {
   static constexpr std::size_t kNoncesMax = 100'000;
 
   explicit ForwardedClaimDesk(crypto::PublicKey key) : key_(std::move(key)) {}
+  struct Own {
+    std::string_view address, life;
+  };
   // Who the request is from. kUnauthenticated: server.forwarded (not signed by this installation, or for
-  // another request or server), server.forwarded.clock, server.forwarded.again; kResourceExhausted
+  // another request or server), server.forwarded.clock, server.forwarded.again; kUnavailable
+  // "server.forwarded.restarted" (signed for an earlier life of this server); kResourceExhausted
   // "server.forwarded.busy".
   Result<auth::Identity> take(std::string_view header, std::string_view method, std::string_view target,
-                              std::string_view own_address, WallTime now);
+                              Own own, WallTime now);
 
  private:
   void forget_old(WallTime now);

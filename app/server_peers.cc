@@ -4,14 +4,16 @@
 
 #include <algorithm>
 
+#include "neap/api/codec.h"
 #include "neap/base/sync.h"
+#include "session_tail.h"
 
 namespace neap::app {
 namespace {
 
 constexpr std::string_view kPrefix = "/servers/", kNodes = "/node-servers/";
 constexpr std::string_view kForwarded = "Neap-Forwarded";
-constexpr Duration kAnswerWithin = 10s, kPause = 500ms;
+constexpr Duration kAnswerWithin = 10s, kPause = 500ms, kGoodbye = 2s;
 constexpr std::size_t kPieceBytes = 64u << 10;
 
 // Of one connection, or of the door at this server: the next one has its own.
@@ -24,12 +26,60 @@ bool is_own_header(std::string_view name) {
   return std::ranges::find(kOwn, lower) != std::end(kOwn);
 }
 
+Error unreachable(std::string_view node, std::string_view address, std::string_view why) {
+  return {
+      Code::kUnavailable,
+      "server.peer.silent",
+      fmt::format("node {} is reached through the server at {}, and that does not answer: {}; try again in "
+                  "a few seconds, when its agent has gone on at another server (`neap describe node/{}`)",
+                  node, address, why, node),
+      {}};
+}
+
+Task<void> pump_to(io::Stream& in, io::Stream& out, CallContext ctx, Event& ended) {
+  std::string piece;
+  for (;;) {
+    piece.clear();
+    const auto n = co_await in.read_some(ctx, piece, kPieceBytes);
+    if (!n || *n == 0 || !co_await out.write_all(ctx, piece)) break;
+  }
+  ended.set();
+}
+
+// `is_cut`: the other server ended or fell silent, and the client is still there.
+Task<void> pump_back(Executor& executor, io::Stream& in, io::Stream& out, CallContext ctx, SessionTail& tail,
+                     bool& is_cut, Event& ended) {
+  std::string piece;
+  for (;;) {
+    piece.clear();
+    const auto until = executor.now() + ServerPeers::kSilence;
+    const auto n = co_await in.read_some(ctx.with_deadline(until), piece, kPieceBytes);
+    is_cut = (!n || *n == 0) && !ctx.cancel.is_cancelled();
+    if (!n || *n == 0) break;
+    tail.pass(piece);
+    if (co_await out.write_all(ctx, piece)) continue;
+    tail.lose_track();
+    break;
+  }
+  ended.set();
+}
+
+io::HttpResponse failure_reply(const Error& error) {
+  const auto status = api::status_object(error);
+  io::HttpResponse out;
+  out.status = int(get_int(status, "code", http_status(error.code)));
+  out.headers.set("Content-Type", "application/json");
+  if (out.status == 429) out.headers.set("Retry-After", "1");
+  out.body = to_text(status);
+  return out;
+}
+
 }  // namespace
 
 Task<Status> ServerPeers::announce(std::string address) {
   address_ = std::move(address);
-  auto done = co_await deps_.store.put({}, std::string(kPrefix) + address_,
-                                       format_rfc3339(deps_.runtime.clock().wall()));
+  life_ = deps_.runtime.random().hex(16);
+  auto done = co_await deps_.store.put({}, std::string(kPrefix) + address_, life_);
   if (!done) co_return fail(std::move(done).error(), "announcing this server to the others");
   co_return ok();
 }
@@ -141,14 +191,22 @@ bool ServerPeers::is_forwarded(const io::HttpRequest& request) {
 
 Result<std::optional<auth::Identity>> ServerPeers::forwarded_by_peer(const io::HttpRequest& request) const {
   if (!is_forwarded(request)) return std::nullopt;
-  return claims_.take(request.headers.get(kForwarded), request.method, request.target, address_,
+  return claims_.take(request.headers.get(kForwarded), request.method, request.target, {address_, life_},
                       deps_.runtime.clock().wall());
 }
 
-Task<void> ServerPeers::forward(io::HttpExchange& exchange, const auth::Identity& who, std::string address) {
+Task<void> ServerPeers::forward(io::HttpExchange& exchange, const auth::Identity& who, std::string node,
+                                std::string address) {
   auto client = client_of(address);
   if (!client) {
-    (void)co_await exchange.reply(io::json_error(client.error()));
+    (void)co_await exchange.reply(failure_reply(client.error()));
+    co_return;
+  }
+  const auto soon = exchange.context().with_deadline(deps_.runtime.executor().now() + kAnswerWithin);
+  const auto announced = co_await deps_.store.get(soon, std::string(kPrefix) + address);
+  if (!announced || !*announced) {
+    (void)co_await exchange.reply(
+        failure_reply(announced ? unreachable(node, address, "it has stopped") : announced.error()));
     co_return;
   }
   const auto& from = exchange.request();
@@ -161,19 +219,21 @@ Task<void> ServerPeers::forward(io::HttpExchange& exchange, const auth::Identity
                                                                     .method = from.method,
                                                                     .target = from.target,
                                                                     .to = address,
+                                                                    .life = (*announced)->value,
                                                                     .nonce = deps_.runtime.random().hex(16),
                                                                     .at = deps_.runtime.clock().wall()}));
+  Way way{**client, std::move(node), std::move(address)};
   if (from.headers.has("Upgrade"))
-    co_await forward_stream(exchange, **client, std::move(ask));
+    co_await forward_stream(exchange, std::move(way), std::move(ask));
   else
-    co_await forward_reply(exchange, **client, std::move(ask));
+    co_await forward_reply(exchange, std::move(way), std::move(ask));
 }
 
-Task<void> ServerPeers::forward_reply(io::HttpExchange& exchange, io::HttpClient& client,
-                                      io::HttpRequest ask) {
-  auto reply = co_await client.open(exchange.context(), std::move(ask));
+Task<void> ServerPeers::forward_reply(io::HttpExchange& exchange, Way way, io::HttpRequest ask) {
+  const auto soon = exchange.context().with_deadline(deps_.runtime.executor().now() + kOpenWithin);
+  auto reply = co_await way.client.open(soon, std::move(ask));
   if (!reply) {
-    (void)co_await exchange.reply(io::json_error(reply.error()));
+    (void)co_await exchange.reply(failure_reply(unreachable(way.node, way.address, reply.error().message)));
     co_return;
   }
   io::HttpResponse head;
@@ -193,15 +253,18 @@ Task<void> ServerPeers::forward_reply(io::HttpExchange& exchange, io::HttpClient
   (void)co_await exchange.finish();
 }
 
-Task<void> ServerPeers::forward_stream(io::HttpExchange& exchange, io::HttpClient& client,
-                                       io::HttpRequest ask) {
+Task<void> ServerPeers::forward_stream(io::HttpExchange& exchange, Way way, io::HttpRequest ask) {
   ask.headers.set("Connection", "Upgrade");
   io::Headers headers;
-  auto there = co_await client.upgrade(exchange.context(), std::move(ask), &headers);
+  const auto soon = exchange.context().with_deadline(deps_.runtime.executor().now() + kOpenWithin);
+  auto there = co_await way.client.upgrade(soon, std::move(ask), &headers);
   if (!there) {
-    (void)co_await exchange.reply(io::json_error(there.error()));
+    const bool has_answered = !headers.all().empty();
+    (void)co_await exchange.reply(failure_reply(
+        has_answered ? there.error() : unreachable(way.node, way.address, there.error().message)));
     co_return;
   }
+  SessionTail tail(headers.get("Sec-WebSocket-Protocol"));
   io::Headers answer;
   for (const auto& [name, value] : headers.all())
     if (!is_own_header(name)) answer.add(name, value);
@@ -210,20 +273,22 @@ Task<void> ServerPeers::forward_stream(io::HttpExchange& exchange, io::HttpClien
   // When one direction has ended, so has the conversation.
   TaskGroup pumps(deps_.runtime.executor());
   Event ended(deps_.runtime.executor());
-  const auto pump = [](io::Stream& in, io::Stream& out, CallContext ctx, Event& end) -> Task<void> {
-    std::string piece;
-    for (;;) {
-      piece.clear();
-      const auto n = co_await in.read_some(ctx, piece, kPieceBytes);
-      if (!n || *n == 0 || !co_await out.write_all(ctx, piece)) break;
-    }
-    end.set();
-  };
-  pumps.spawn(pump(**here, **there, pumps.context(), ended));
-  pumps.spawn(pump(**there, **here, pumps.context(), ended));
+  bool is_cut = false;
+  pumps.spawn(pump_to(**here, **there, pumps.context(), ended));
+  pumps.spawn(pump_back(deps_.runtime.executor(), **there, **here, pumps.context(), tail, is_cut, ended));
   // The server that stops waits for this before it stops what `tasks_` are.
   (void)co_await ended.wait(exchange.context());
   co_await pumps.stop();
+  const bool is_stopping = exchange.context().cancel.is_cancelled();
+  std::string last;
+  if (is_stopping)
+    last = tail.last_words("the server is stopping");
+  else if (is_cut)
+    last = tail.last_words(
+        fmt::format("the server at {}, through which node {} is reached, went away", way.address, way.node));
+  if (!last.empty())
+    (void)co_await (*here)->write_all(CallContext{}.with_deadline(deps_.runtime.executor().now() + kGoodbye),
+                                      last);
   (*here)->close();
   (*there)->close();
 }

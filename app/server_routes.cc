@@ -28,7 +28,7 @@ Task<bool> ServerProcess::Impl::forward_stream(io::HttpExchange& exchange, const
       object ? api::from_json<api::Allocation>(*object) : Result<api::Allocation>(fail(object.error()));
   const auto server = allocation ? peers->server_of(allocation->spec.node) : std::string();
   if (server.empty()) co_return false;
-  co_await peers->forward(exchange, who, server);
+  co_await peers->forward(exchange, who, allocation->spec.node, server);
   co_return true;
 }
 

@@ -1,5 +1,6 @@
 #include "forwarded_claim.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "neap/base/json.h"
@@ -23,13 +24,14 @@ class Forwarded : public testing::Test {
             .method = "POST",
             .target = kTarget,
             .to = "b:8443",
+            .life = "l1",
             .nonce = std::move(nonce),
             .at = at};
   }
   Result<auth::Identity> take(const std::string& header, WallTime now = kNow,
                               std::string_view method = "POST", std::string_view target = kTarget,
                               std::string_view own = "b:8443") {
-    return desk_.take(header, method, target, own, now);
+    return desk_.take(header, method, target, {own, "l1"}, now);
   }
   std::string reason(const std::string& header, WallTime now = kNow) {
     const auto who = take(header, now);
@@ -64,6 +66,22 @@ TEST_F(Forwarded, a_claim_is_taken_once) {
   EXPECT_EQ(reason(header, kNow + ForwardedClaimDesk::kSkewMax), "server.forwarded.again");
   EXPECT_EQ(reason(header, kNow + ForwardedClaimDesk::kSkewMax + 1s), "server.forwarded.clock");
   EXPECT_EQ(reason(sign_forwarded(key_, claim(""))), "server.forwarded.again") << "a nonce is needed";
+}
+
+TEST_F(Forwarded, a_claim_that_was_used_is_not_taken_by_a_later_life_of_its_server_whatever_the_clocks_say) {
+  for (const auto skew : {-115s, -1s, 0s, 1s, 115s}) {
+    const auto header = sign_forwarded(key_, claim(fmt::format("n{}", skew.count()), kNow + skew));
+    ASSERT_EQ(reason(header), "taken");
+    ForwardedClaimDesk restarted(key_.public_key());
+    const auto again = restarted.take(header, "POST", kTarget, {"b:8443", "l2"}, kNow + 1s);
+    ASSERT_FALSE(again) << "a desk that has forgotten what it took";
+    EXPECT_EQ(again.error().reason, "server.forwarded.restarted");
+    EXPECT_EQ(again.error().code, Code::kUnavailable) << "the user's credentials are good";
+    EXPECT_FALSE(restarted.take(header, "POST", kTarget, {"b:8443", ""}, kNow + 1s)) << "not announced yet";
+    auto anew = claim("anew", kNow + skew);
+    anew.life = "l2";
+    EXPECT_TRUE(restarted.take(sign_forwarded(key_, anew), "POST", kTarget, {"b:8443", "l2"}, kNow + 1s));
+  }
 }
 
 TEST_F(Forwarded, clocks_may_differ_by_minutes_and_beyond_that_the_refusal_says_so) {

@@ -211,6 +211,12 @@ Task<void> bridge_command(CallContext ctx, io::Runtime& runtime, CommandClient& 
     (void)co_await client.write(
         soon, Channel::kStatus,
         failure_status("Forbidden", 403, "the session was ended: " + refused->message));
+  // Without a Status clients take the end for a success.
+  else if (ctx.cancel.is_cancelled() && !has_status)
+    (void)co_await client.write(
+        soon, Channel::kStatus,
+        failure_status("ServiceUnavailable", 503,
+                       "the session broke off: the server is stopping; start it again"));
   if (!left.is_set()) {
     co_await client.finish(soon);
     (void)co_await left.wait(soon);

@@ -1,9 +1,11 @@
 #include "internal/http_connection.h"
+#include "neap/base/json.h"
 
 namespace neap::io {
 namespace {
 
 constexpr std::size_t kJoinMax = 256u << 10;
+constexpr std::size_t kRefusalBytesMax = 64u << 10;
 
 bool is_idempotent(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE" || method == "OPTIONS";
@@ -18,6 +20,23 @@ struct Outgoing {
   std::optional<std::uint64_t> length;
   Pieces pieces;
 };
+
+// In the peer's own words where they are an error of ours (json_error) or a Status of Kubernetes.
+Error refused_upgrade(const Endpoint& peer, int status, const std::string& body) {
+  const auto code = status < 400 ? Code::kFailedPrecondition : code_of_http_status(status);
+  if (const auto json = parse_json(body); json && json->is_object()) {
+    const auto* details = find_path(*json, {"details"});
+    const auto reason = details ? get_string(*details, "neapReason") : get_string(*json, "reason");
+    const auto message = get_string(*json, json->get_object().contains("message") ? "message" : "error");
+    if (!message.empty())
+      return {code, std::string(reason.empty() ? "http.upgrade.refused" : reason), std::string(message), {}};
+  }
+  return {code,
+          "http.upgrade.refused",
+          fmt::format("{} refused the upgrade with status {}: {}", peer.to_string(), status,
+                      body.substr(0, 4096)),
+          {}};
+}
 
 }  // namespace
 
@@ -303,16 +322,11 @@ Task<Result<std::unique_ptr<Stream>>> HttpClient::Impl::upgrade(PoolPtr pool, Ca
   if (!outgoing.request.headers.has("Connection")) outgoing.request.headers.set("Connection", "Upgrade");
   NEAP_CO_TRY(auto answered, co_await exchange(pool, ctx, outgoing));
   const int status = answered.parser->head().status;
-  if (status == 101) {
-    if (headers) *headers = answered.parser->head().headers;
-    co_return release_stream(*answered.wire);
-  }
+  if (headers) *headers = answered.parser->head().headers;
+  if (status == 101) co_return release_stream(*answered.wire);
   Reply reply(pool, std::move(answered));
-  auto text = co_await reply.body().read_all(ctx, 4096);
-  co_return fail(status < 400 ? Code::kFailedPrecondition : code_of_http_status(status),
-                 "http.upgrade.refused",
-                 fmt::format("{} refused the upgrade with status {}: {}", pool->endpoint().to_string(),
-                             status, text ? *text : std::string()));
+  auto text = co_await reply.body().read_all(ctx, kRefusalBytesMax);
+  co_return fail(refused_upgrade(pool->endpoint(), status, text ? *text : std::string()));
 }
 
 HttpClient::HttpClient(Runtime& runtime, Endpoint endpoint, HttpClientOptions options)

@@ -197,8 +197,13 @@ Task<Outcome<std::vector<store::Op>>> charge_quotas(const Rest& rest, const Requ
   if (more.empty()) co_return ops;
   NEAP_CO_TRY(const auto page, co_await deps.store.list(request.ctx, prefix,
                                                         {.limit = 500, .start_after = {}, .revision = {}}));
-  // What there is may have to be counted.
-  if (!page.items.empty()) NEAP_CO_TRY_VOID(co_await deps.hub.whole(request.ctx));
+  // What there is may have to be counted. Whoever waited for that would hold a seat, and all of them the
+  // seats.
+  if (!page.items.empty() && !deps.hub.is_whole())
+    co_return fail(Code::kResourceExhausted, "quota.uncounted",
+                   fmt::format("this server still reads what there is in project {}, so its quota cannot be "
+                               "judged yet; try again in a second",
+                               request.what.namespace_));
   for (const auto& item : page.items) {
     NEAP_CO_TRY(auto quota, parse_json(item.value, kStoredLimits));
     const auto hard = hard_of(quota);

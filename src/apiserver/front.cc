@@ -160,10 +160,20 @@ Task<void> Front::handle_stream(io::HttpExchange& exchange, const StreamSubresou
 
 Task<void> Front::send_failure(io::HttpExchange& exchange, const Failure& failure, const Request& request) {
   auto response = to_http(rest_.reply_of(failure, request));
-  if (response.status == 429) response.headers.set("Retry-After", "1");
+  if (response.status == 429 || failure.error.reason == kTokenUnknown)
+    response.headers.set("Retry-After", "1");
   if (response.status == 401) response.headers.set("WWW-Authenticate", "Bearer realm=\"neap\"");
   if (response.status == 413) response.headers.set("Connection", "close");
   co_await exchange.reply(std::move(response));
+}
+
+// Only of credentials that are known to be wrong it says so: clients throw away what was answered with 401.
+Task<void> Front::refuse_credentials(io::HttpExchange& exchange, const Error& error, const Request& request) {
+  Failure failure(error);
+  const bool is_later = is_retryable(error.code);
+  if (!is_later) failure.error.message = "Unauthorized: " + failure.error.message;
+  co_await rest_.audit(request, is_later ? http_status_of(failure) : 401, error.reason);
+  co_await send_failure(exchange, failure, request);
 }
 
 Task<void> Front::handle(io::HttpExchange& exchange) {
@@ -183,16 +193,13 @@ Task<void> Front::handle(io::HttpExchange& exchange) {
   co_await authenticator_.prepare(http);
   auto who = authenticator_.authenticate(http, exchange.peer_certificate());
   if (!who && route && !route->authorize) who = auth::anonymous();
-  if (who && !who->uid.empty()) {
+  if (who) {
     if (auto valid = co_await rest_.check_token_objects(exchange.context(), *who); !valid)
       who = fail(std::move(valid).error());
   }
   if (!who) {
-    Failure failure(who.error());
-    failure.error.message = "Unauthorized: " + failure.error.message;
     request.who = auth::anonymous();
-    co_await rest_.audit(request, 401, failure.error.reason);
-    co_await send_failure(exchange, failure, request);
+    co_await refuse_credentials(exchange, who.error(), request);
     co_return;
   }
   request.who = *who;

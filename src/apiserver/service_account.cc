@@ -15,6 +15,7 @@ constexpr std::string_view kAccountPrefix = "system:serviceaccount:";
 constexpr std::int64_t kSecondsMin = 600;  // as Kubernetes demands
 constexpr std::int64_t kSecondsDefault = 3600;
 constexpr JsonLimits kStoredLimits{.bytes_max = store::kValueBytesMax, .depth_max = 256};
+constexpr Duration kTokenLookupMax = 10s;  // an election in etcd takes a few
 constexpr std::size_t kAudiencesMax = 16;  // of a TokenReview: each is a signature to verify
 
 Outcome<std::string> audience_of(const TokenIssuer& issuer, const Json& spec) {
@@ -163,6 +164,20 @@ Task<Outcome<Reply>> Rest::create_token(const Request& request) {
 }
 
 Task<Status> Rest::check_token_objects(CallContext ctx, const auth::Identity& who) {
+  if (who.uid.empty()) co_return ok();
+  auto found =
+      co_await find_token_objects(ctx.with_deadline(deps_.runtime.clock().now() + kTokenLookupMax), who);
+  if (found) co_return ok();
+  const auto code = found.error().code;
+  if (code != Code::kUnavailable && code != Code::kDeadlineExceeded) co_return found;
+  co_return fail(
+      Code::kUnavailable, std::string(kTokenUnknown),
+      fmt::format("whether the token of {} is still good cannot be found out now, because the store "
+                  "does not answer ({}); try again in a few seconds",
+                  who.user, found.error().message));
+}
+
+Task<Status> Rest::find_token_objects(CallContext ctx, const auth::Identity& who) {
   const auto name = account_of(who.user);
   if (!name || who.uid.empty()) co_return ok();
   const std::string ns(name->ns);

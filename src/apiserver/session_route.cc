@@ -120,7 +120,6 @@ bool Front::is_session(const auth::Attributes& what) const {
 Task<Status> Front::check_session(const Request& request) {
   const auto decision = rest_.dependencies().authorizer.authorize(request.who, request.what);
   if (decision.allowed) {
-    if (request.who.uid.empty()) co_return ok();
     auto valid = co_await rest_.check_token_objects({}, request.who);
     // A store that is away for a while is no reason.
     if (valid || valid.error().code != Code::kUnauthenticated) co_return ok();

@@ -69,6 +69,7 @@ class Front {
   Task<Status> check_session(const Request& request);
   Task<Outcome<Request>> read_request(io::HttpExchange& exchange, RequestInfo info, auth::Identity who);
   Task<Outcome<Json>> read_body(io::HttpExchange& exchange, const Request& request);
+  Task<void> refuse_credentials(io::HttpExchange& exchange, const Error& error, const Request& request);
   Task<void> send_failure(io::HttpExchange& exchange, const Failure& failure, const Request& request);
 
   Rest& rest_;

@@ -82,7 +82,8 @@ class Rest {
   Task<Outcome<Reply>> remove_now(CallContext ctx, const api::KindEntry& kind, std::string ns,
                                   std::string name, std::string uid);
   // Whether what the token of `who` was made for is still there: its ServiceAccount, and the object it is
-  // bound to, neither made anew since. kUnauthenticated "auth.token.account", "auth.token.bound".
+  // bound to, neither made anew since. kUnauthenticated "auth.token.account", "auth.token.bound";
+  // kUnavailable "auth.token.unknown" where the store does not say within 10 s.
   Task<Status> check_token_objects(CallContext ctx, const auth::Identity& who);
   Task<Status> create_namespace(CallContext ctx, std::string name);
   const Dependencies& dependencies() const { return deps_; }
@@ -93,6 +94,7 @@ class Rest {
   Task<Outcome<Reply>> create_token(const Request& request);
   Task<Outcome<Reply>> review_token(const Request& request);
   Task<Outcome<std::optional<auth::BoundObject>>> bound_object(const Request& request);
+  Task<Status> find_token_objects(CallContext ctx, const auth::Identity& who);
   Task<Result<std::optional<Json>>> token_object(CallContext ctx, std::string group, std::string plural,
                                                  std::string ns, std::string name);
   // rest_read.cc

@@ -8,6 +8,9 @@
 
 namespace neap::apiserver {
 
+// Error reason where the store does not say whether a token is still good.
+inline constexpr std::string_view kTokenUnknown = "auth.token.unknown";
+
 struct AccountName {
   std::string_view ns, name;
 };

@@ -2,6 +2,8 @@
 // else passes.
 #pragma once
 
+#include <optional>
+
 #include "internal/object_text.h"
 #include "neap/base/sync.h"
 #include "neap/store/store.h"
@@ -23,11 +25,21 @@ class GatedStore final : public store::Store {
     refusals_left_ = count;
     refusal_ = std::move(why);
   }
+  // From now on what single objects are is answered with this, or not at all.
+  void fail_gets(Code code) { get_failure_ = code; }
+  void hang_gets() { hang_gets_ = true; }
+  void answer_gets() {
+    get_failure_.reset();
+    hang_gets_ = false;
+    changed_.notify_all();
+  }
   // States of the past cannot be listed any more.
   void forget_past() { is_past_forgotten_ = true; }
 
   Task<Result<std::optional<store::KeyValue>>> get(CallContext ctx, std::string key) override {
-    return inner_.get(std::move(ctx), std::move(key));
+    while (hang_gets_) NEAP_CO_TRY_VOID(co_await changed_.wait(ctx, changed_.generation()));
+    if (get_failure_) co_return fail(*get_failure_, "store.away", "the store is away");
+    co_return co_await inner_.get(std::move(ctx), std::move(key));
   }
   Task<Result<store::ListPage>> list(CallContext ctx, std::string prefix,
                                      store::ListOptions options) override {
@@ -58,7 +70,8 @@ class GatedStore final : public store::Store {
   int pages_left_ = -1;  // below 0: no end
   int refusals_left_ = 0;
   Error refusal_;
-  bool is_past_forgotten_ = false;
+  bool is_past_forgotten_ = false, hang_gets_ = false;
+  std::optional<Code> get_failure_;
 };
 
 }  // namespace neap::apiserver

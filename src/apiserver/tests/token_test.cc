@@ -163,5 +163,32 @@ TEST_F(Tokens, what_a_token_cannot_be_bound_to) {
   EXPECT_EQ(refused(R"([{"kind":"Pod","name":"a"}])"), 400);
 }
 
+// A client that is told 401 throws its credentials away.
+TEST_F(Tokens, a_store_that_is_away_is_not_taken_for_a_token_that_is_wrong) {
+  const auto good = token();
+  const auto asked_at = [&] { return world_.runtime().clock().now(); };
+  const auto get = [&] { return world_.call("GET", std::string(kCore) + "configmaps", "", good); };
+  const auto denied = get().status;
+  EXPECT_EQ(denied, 403) << "the account is known and has no rights";
+  world_.gate().fail_gets(Code::kUnavailable);
+  auto answer = get();
+  EXPECT_EQ(answer.status, 503) << answer.text;
+  EXPECT_EQ(answer.headers.get("Retry-After"), "1");
+  EXPECT_EQ(answer.headers.get("WWW-Authenticate"), "");
+  EXPECT_EQ(answer.message().find("Unauthorized"), std::string::npos) << answer.message();
+  EXPECT_NE(answer.message().find("try again"), std::string::npos) << answer.message();
+  EXPECT_EQ(std::ranges::count(world_.audit(), 401, &AuditRecord::status), 0) << "no attack is on record";
+  world_.gate().answer_gets();
+  world_.gate().hang_gets();
+  const auto before = asked_at();
+  answer = get();
+  EXPECT_EQ(answer.status, 503) << answer.text;
+  EXPECT_LE(asked_at() - before, 11s) << "in the world's time";
+  world_.gate().answer_gets();
+  EXPECT_EQ(get().status, denied);
+  EXPECT_EQ(world_.remove(std::string(kCore) + "serviceaccounts/robot").status, 200);
+  EXPECT_EQ(get().status, 401);
+}
+
 }  // namespace
 }  // namespace neap::apiserver

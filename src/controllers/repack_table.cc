@@ -186,13 +186,16 @@ void RepackTable::follow(const Pass& pass) {
   if (is_held) ask_one_to_leave(pass, *waiting);
 }
 
-// One after the other: the place of each is in the picture before the next one's is looked for.
+// One after the other: the room of each is free, and its next place in the picture, before the next one's is
+// looked for.
 void RepackTable::ask_one_to_leave(const Pass& pass, const TrainingJob& waiting) {
   std::set<ObjectKey> remaining;
   std::vector<ObjectKey> ready;
   for (auto& [key, mover] : plan_->movers) {
     const auto* job = pass.state.find<TrainingJob>(key.namespace_, key.name);
-    if (!job || job->status.epoch != mover.epoch || job->status.phase != "Running") continue;  // it has left
+    if (!job || job->status.epoch != mover.epoch) continue;  // it has left
+    if (job->status.phase == "Draining") return;             // its room is not free yet
+    if (job->status.phase != "Running") continue;
     if (mover.asked && pass.wall() - *mover.asked < kShownWithin) return;
     mover.asked.reset();
     remaining.insert(key);

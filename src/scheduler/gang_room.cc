@@ -114,7 +114,9 @@ class GangRoomPlanner {
   }
 
   std::string why_nobody(const Decision& decision) const {
-    if (askable_.empty()) return "nothing that runs may move for it";
+    if (askable_.empty())
+      return fmt::format("nothing that runs may move for it{}{}", decision.pending ? "; " : "",
+                         decision.pending ? decision.pending->sentence : "");
     if (!decision.no_preemption.empty()) return "moving everything that may move would not make room for it";
     return decision.pending ? decision.pending->sentence : "no place fits";
   }

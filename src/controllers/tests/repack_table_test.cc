@@ -159,6 +159,62 @@ TEST_F(RepackTest, what_moved_says_why_goes_on_from_its_checkpoint_and_stays_a_w
   EXPECT_EQ(job(moves).status.epoch, 2);
 }
 
+// Four jobs of two cores, two on each node, and one that needs a whole one: two have to move.
+class RepackTwoTest : public RepackTest {
+ protected:
+  void fill() {
+    std::map<std::string, std::vector<std::string>> on;
+    for (int i = 0; i < 8; ++i) {
+      const auto name = "s" + std::to_string(i);
+      submit(name, 2);
+      let_run(name);
+      on[node_of(name)].push_back(name);
+    }
+    for (const auto& [node, names] : on) {
+      ASSERT_EQ(names.size(), 4u);
+      for (std::size_t i = 0; i < 4; ++i) {
+        if (i < 2)
+          cluster.set_phase(member(names[i]), "Succeeded");
+        else
+          save(names[i], 10);
+      }
+    }
+    submit("wide", 8);
+    cluster.pass(7min);
+  }
+};
+
+TEST_F(RepackTwoTest, two_leave_one_after_the_other_and_both_have_their_places) {
+  add_queue("2");
+  fill();
+  const auto nomination = job("wide").status.nomination;
+  ASSERT_TRUE(nomination) << job("wide").status.message;
+  ASSERT_EQ(nomination->victims.size(), 2u);
+  std::vector<std::string> movers;
+  for (const auto& victim : nomination->victims)
+    movers.push_back(victim.job.substr(std::string("default/").size()));
+  for (const auto& name : movers) save(name, 30);
+  const auto is_leaving = [&](const std::string& name) { return job(name).status.phase == "Draining"; };
+  for (int left = 0; left < 2; ++left) {
+    cluster.pass();
+    ASSERT_EQ(std::ranges::count_if(movers, is_leaving), 1) << job("wide").status.message;
+    const auto name = *std::ranges::find_if(movers, is_leaving);
+    cluster.set_phase(member_name(name, 1, 0), "Released");
+    cluster.pass();
+    check_nodes();
+    EXPECT_EQ(job(name).status.epoch, 2) << job(name).status.message;
+  }
+  ASSERT_EQ(job("wide").status.phase, "Reserved") << job("wide").status.message;
+  EXPECT_EQ(node_of("wide"), nomination->nodes.front());
+  for (const auto& name : movers) EXPECT_NE(node_of(name), node_of("wide"));
+}
+
+TEST_F(RepackTwoTest, a_plan_of_more_moves_than_an_hour_has_is_not_begun) {
+  add_queue("1");
+  fill();
+  EXPECT_FALSE(job("wide").status.nomination);
+}
+
 TEST_F(RepackTest, who_makes_no_checkpoints_or_must_not_be_interrupted_is_never_moved) {
   add_queue("4");
   fragment();

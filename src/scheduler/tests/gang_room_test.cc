@@ -96,7 +96,7 @@ TEST(GangRoom, who_stays_is_moved_around_and_the_reason_is_kept_where_nothing_he
   world.tenants[1].stays = "its queue says so";
   answer = plan(world, make_waiting(1, 8));
   EXPECT_FALSE(answer.room);
-  EXPECT_EQ(answer.why, "nothing that runs may move for it");
+  EXPECT_THAT(answer.why, HasSubstr("nothing that runs may move for it; hq: asks 8 "));
 }
 
 TEST(GangRoom, nobody_moves_for_who_fits_nor_for_a_lower_priority) {

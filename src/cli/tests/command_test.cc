@@ -405,7 +405,7 @@ TEST(PolicyEval, reads_durations_and_times_where_rules_have_them) {
   };
   EXPECT_EQ(value("task.type == 'inference' AND task.latency_requirement < 20ms"), "true\n");
   EXPECT_EQ(value("task.deadline - now"), "\"3600s\"\n");
-  EXPECT_EQ(value("task.latency_requirement"), "\"0.010s\"\n");
+  EXPECT_EQ(value("task.latency_requirement"), "\"0.01s\"\n");
   EXPECT_EQ(value("has(task.deadline) && !has(task.duration)"), "true\n");
   EXPECT_EQ(value("[task.name, label, site.rtt]"), "[\"1h\",\"10ms\",\"far\"]\n") << "text stays text";
 }

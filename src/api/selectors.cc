@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "neap/api/codec.h"
 
@@ -14,6 +15,15 @@ std::unexpected<Error> bad(std::string_view what, std::string_view text, std::si
   return fail(Code::kInvalidArgument, "api.selector",
               fmt::format("the {} selector \"{}\" is not valid at position {}: {}", what, text.substr(0, 200),
                           at + 1, why));
+}
+
+// In full and in base 10, a sign allowed.
+std::optional<std::int64_t> integer_of(std::string_view text) {
+  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
 }
 
 // Scans a label selector left to right.
@@ -69,10 +79,15 @@ Result<LabelSelector> LabelSelector::parse(std::string_view text) {
     } else if (scan.take("==") || scan.take("=")) {
       term.op = Term::Op::kIn;
       term.values.push_back(scan.word());
+    } else if (const bool is_greater = scan.take(">"); is_greater || scan.take("<")) {
+      term.op = is_greater ? Term::Op::kGreater : Term::Op::kLess;
+      const auto bound = integer_of(scan.word());
+      if (!bound) return bad("label", text, scan.at(), "an integer of 64 bits is expected");
+      term.bound = *bound;
     } else if (const auto keyword = scan.word(); !keyword.empty()) {
       if (keyword != "in" && keyword != "notin")
         return bad("label", text, scan.at(),
-                   fmt::format("\"{}\" is not one of =, ==, !=, in, notin", keyword));
+                   fmt::format("\"{}\" is not one of =, ==, !=, >, <, in, notin", keyword));
       term.op = keyword == "in" ? Term::Op::kIn : Term::Op::kNotIn;
       if (!scan.take("(")) return bad("label", text, scan.at(), "'(' is expected");
       do term.values.push_back(scan.word());
@@ -92,10 +107,8 @@ bool LabelSelector::matches(const Json& object) const {
   return std::ranges::all_of(terms_, [&](const Term& term) {
     const Json* found = labels ? find_path(*labels, {term.key}) : nullptr;
     const bool present = found && found->is_string();
-    const bool listed =
-        present && std::ranges::any_of(term.values, [&](const std::string& value) {
-          return std::string_view(found->get_string().data(), found->get_string().size()) == value;
-        });
+    const auto text = present ? std::string_view(found->get_string()) : std::string_view();
+    const bool listed = present && std::ranges::find(term.values, text) != term.values.end();
     switch (term.op) {
       case Term::Op::kIn:
         return listed;
@@ -105,6 +118,11 @@ bool LabelSelector::matches(const Json& object) const {
         return present;
       case Term::Op::kAbsent:
         return !present;
+      case Term::Op::kGreater:
+      case Term::Op::kLess: {
+        const auto value = present ? integer_of(text) : std::nullopt;
+        return value && (term.op == Term::Op::kGreater ? *value > term.bound : *value < term.bound);
+      }
     }
     return false;
   });

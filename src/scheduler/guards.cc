@@ -132,9 +132,10 @@ std::optional<Refusal> check_deadline(const Context& context, const Request& req
   if (!std::isfinite(transfer))
     return Refusal{Guard::kDeadline,
                    "its data cannot get here: no link from where it is, so the deadline cannot be kept"};
-  return Refusal{Guard::kDeadline,
-                 fmt::format("needs {:.0f} s ({:.0f} s of it to move data) and the deadline is in {:.0f} s",
-                             needed, transfer, left)};
+  return Refusal{
+      Guard::kDeadline,
+      fmt::format("needs {:.0f} s ({:.0f} s of it to move data) and the deadline {} {:.0f} s{}", needed,
+                  transfer, left < 0 ? "passed" : "is in", std::abs(left), left < 0 ? " ago" : "")};
 }
 
 // Outcome of one rule's condition at one place.

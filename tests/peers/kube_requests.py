@@ -285,7 +285,6 @@ EXPECTED = {
     ("yaml", 1): VALUE,
     ("depth and unicode", 5): "half a surrogate pair is refused (kube-apiserver stores another character)",
     ("data of a ConfigMap", 3): VALUE,
-    ("lists", 16): "selectors with < and > are not served; the Kubernetes documents know none for labels",
     ("collections", 2): "a Status with the number, not the list of what went: nobody reads it, and it may be large",
     ("collections", 4): "as above",
     ("collections", 6): "as above",

@@ -303,13 +303,20 @@ TEST(Selectors, match_labels_as_kubernetes_does) {
                                                      {"c in (1)", false},
                                                      {"x.io/y=z", true},
                                                      {" a = 1 , b ", true},
-                                                     {"a in (1),b notin (3),!c", true}};
+                                                     {"a in (1),b notin (3),!c", true},
+                                                     {"b>1", true},
+                                                     {"b > +1,b<3", true},
+                                                     {"b>2", false},
+                                                     {"b<2", false},
+                                                     {"c<2", false},
+                                                     {"x.io/y>-9223372036854775808", false}};
   for (const auto& [text, wanted] : cases) {
     const auto selector = LabelSelector::parse(text);
     ASSERT_TRUE(selector) << text << selector.error().to_string();
     EXPECT_EQ(selector->matches(object), wanted) << text;
   }
-  for (const auto text : {"a=1,", ",", "a in 1", "a in (1", "=1", "a like b", "a=1 b=2", "a>1"})
+  for (const auto text : {"a=1,", ",", "a in 1", "a in (1", "=1", "a like b", "a=1 b=2", "a>", "a>x", "a>1.5",
+                          "a<9223372036854775808", "a>=1"})
     EXPECT_FALSE(LabelSelector::parse(text)) << text;
   EXPECT_NE(LabelSelector::parse("a in (1").error().message.find("position 8"), std::string::npos);
 }

@@ -30,7 +30,8 @@ Status json_patch(Json& target, const Json& operations);
 
 class LabelSelector {
  public:
-  // "a=b,c!=d,e in (x,y),!f"; kInvalidArgument with the position.
+  // "a=b,c!=d,e in (x,y),!f,g>1,h<2"; > and < compare 64-bit integers, and a label that is none does not
+  // match. kInvalidArgument with the position.
   static Result<LabelSelector> parse(std::string_view text);
   bool matches(const Json& object) const;  // metadata.labels
   bool empty() const { return terms_.empty(); }
@@ -38,8 +39,9 @@ class LabelSelector {
  private:
   struct Term {
     std::string key;
-    enum class Op { kIn, kNotIn, kExists, kAbsent } op = Op::kExists;
+    enum class Op { kIn, kNotIn, kExists, kAbsent, kGreater, kLess } op = Op::kExists;
     std::vector<std::string> values;
+    std::int64_t bound = 0;  // of kGreater and kLess
   };
   std::vector<Term> terms_;
 };

@@ -195,7 +195,8 @@ std::string make_page(const std::map<std::string, SuiteCount>& suites) {
 
 Conditions of scheduling policies are CEL expressions: the whole language, without protobuf messages, and the
 extensions below. `AND`, `OR`, `NOT` in capitals and durations with a unit (`20ms`, `1h30m`) are legal beside it.
-`neap policy eval --expr CEL --vars FILE.json` tries an expression.
+`neap policy eval --expr CEL --vars FILE.json` tries an expression. JSON has no durations and times: text is read as
+one in members that are one in placement rules (`"10ms"` as `task.latency_requirement`); other text stays text.
 
 ## Conformance
 

@@ -176,8 +176,13 @@ Task<void> ServerLink::keep_lease() {
         deps_.log.warning("the server cannot be reached; serving goes on",
                           {telemetry::Field(status.error())});
     }
+    // Spread: agents that came back together would else renew together from then on.
+    const auto spread = [this](Duration up_to) {
+      return Duration(std::int64_t(deps_.runtime.random().below(std::uint64_t(up_to.count() + 1))));
+    };
+    const auto renew = options_.lease_renew;
     if (!co_await sleep_for(deps_.runtime.executor(), tasks_.context(),
-                            status ? options_.lease_renew : options_.lease_renew / 4))
+                            status ? renew - spread(renew / 8) : renew / 4 + spread(renew / 8)))
       co_return;
   }
 }

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "neap/base/task_group.h"
 #include "neap/client/fake_resource_client.h"
 #include "neap/client/typed.h"
@@ -234,6 +236,28 @@ TEST_F(Node, training_stops_when_the_lease_has_run_out_and_serving_goes_on) {
   EXPECT_EQ(get("gang-e1-0").status.phase, "Released");
   EXPECT_EQ(get("gang-e1-0").status.reason, "LeaseExpired");
   EXPECT_EQ(get("inspect").status.phase, "Running");
+}
+
+TEST_F(Node, renews_its_lease_in_time_and_not_in_step_with_others) {
+  const client::ResourcePath path{.group = "coordination.k8s.io",
+                                  .version = "v1",
+                                  .plural = "leases",
+                                  .namespace_ = "neap-node-lease",
+                                  .name = "press-1",
+                                  .subresource = {}};
+  std::set<WallTime> renewed;
+  for (int i = 0; i < 600; ++i) {
+    pass(100ms);
+    const auto lease = wait(client_.get({}, path));
+    ASSERT_TRUE(lease);
+    renewed.insert(*parse_rfc3339(get_string(lease->at("spec"), "renewTime")));
+  }
+  std::set<Duration> pauses;
+  for (auto at = renewed.begin(); std::next(at) != renewed.end(); ++at) pauses.insert(*std::next(at) - *at);
+  const Duration renew = AgentOptions{}.lease_renew;
+  EXPECT_GE(*pauses.begin(), renew - renew / 8);
+  EXPECT_LE(*pauses.rbegin(), renew + 100ms);
+  EXPECT_GE(pauses.size(), 8u) << "each pause is drawn anew";
 }
 
 TEST_F(Node, a_replica_reports_how_many_requests_it_had_at_once) {

@@ -160,7 +160,7 @@ Task<void> Front::handle_stream(io::HttpExchange& exchange, const StreamSubresou
 
 Task<void> Front::send_failure(io::HttpExchange& exchange, const Failure& failure, const Request& request) {
   auto response = to_http(rest_.reply_of(failure, request));
-  if (response.status == 429 || failure.error.reason == kTokenUnknown)
+  if (response.status == 429 || failure.error.reason == kTokenUnchecked)
     response.headers.set("Retry-After", "1");
   if (response.status == 401) response.headers.set("WWW-Authenticate", "Bearer realm=\"neap\"");
   if (response.status == 413) response.headers.set("Connection", "close");

@@ -171,7 +171,7 @@ Task<Status> Rest::check_token_objects(CallContext ctx, const auth::Identity& wh
   const auto code = found.error().code;
   if (code != Code::kUnavailable && code != Code::kDeadlineExceeded) co_return found;
   co_return fail(
-      Code::kUnavailable, std::string(kTokenUnknown),
+      Code::kUnavailable, std::string(kTokenUnchecked),
       fmt::format("whether the token of {} is still good cannot be found out now, because the store "
                   "does not answer ({}); try again in a few seconds",
                   who.user, found.error().message));

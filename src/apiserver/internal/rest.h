@@ -83,7 +83,7 @@ class Rest {
                                   std::string name, std::string uid);
   // Whether what the token of `who` was made for is still there: its ServiceAccount, and the object it is
   // bound to, neither made anew since. kUnauthenticated "auth.token.account", "auth.token.bound";
-  // kUnavailable "auth.token.unknown" where the store does not say within 10 s.
+  // kUnavailable "auth.token.unchecked" where the store does not say within 10 s.
   Task<Status> check_token_objects(CallContext ctx, const auth::Identity& who);
   Task<Status> create_namespace(CallContext ctx, std::string name);
   const Dependencies& dependencies() const { return deps_; }

@@ -9,7 +9,7 @@
 namespace neap::apiserver {
 
 // Error reason where the store does not say whether a token is still good.
-inline constexpr std::string_view kTokenUnknown = "auth.token.unknown";
+inline constexpr std::string_view kTokenUnchecked = "auth.token.unchecked";
 
 struct AccountName {
   std::string_view ns, name;

@@ -188,6 +188,9 @@ TEST_F(Tokens, a_store_that_is_away_is_not_taken_for_a_token_that_is_wrong) {
   EXPECT_EQ(get().status, denied);
   EXPECT_EQ(world_.remove(std::string(kCore) + "serviceaccounts/robot").status, 200);
   EXPECT_EQ(get().status, 401);
+  answer = world_.call("GET", std::string(kCore) + "configmaps", "", good + "x");
+  EXPECT_EQ(answer.status, 401);
+  EXPECT_EQ(answer.headers.get("Retry-After"), "") << "a wrong token does not become right";
 }
 
 }  // namespace
